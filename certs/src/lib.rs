@@ -1,0 +1,1 @@
+//! Certificates: load, reload, the development certificate, fingerprints.

@@ -1,0 +1,1 @@
+//! The Rust client: QUIC, WebTransport and WebSocket behind one type.

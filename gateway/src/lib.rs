@@ -1,0 +1,1 @@
+//! The edge: transports, sessions, feeds, the hub.

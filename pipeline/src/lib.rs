@@ -1,0 +1,1 @@
+//! Behind the edge: log, sequencer, store, presence, pusher.
