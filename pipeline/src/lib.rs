@@ -4,5 +4,7 @@
 #![warn(missing_docs)]
 
 pub mod body;
+pub mod log;
+pub mod presence;
 pub mod record;
 pub mod store;
