@@ -33,24 +33,20 @@ impl Presence {
     ) -> Registration {
         let mut shard = self.shard(user).lock();
         let rows = shard.entry(user.clone()).or_default();
-        match rows.iter_mut().find(|(owner, _)| owner == device) {
-            Some((_, row)) if row.is_session_of(route) => {
-                *row = route.clone();
-                Registration::Registered { displaced: None }
+        let Some(place) = rows.iter().position(|(owner, _)| owner == device) else {
+            // An entry without rows cannot be left behind: max_devices is at least 1.
+            if rows.len() >= max_devices {
+                return Registration::Full;
             }
-            Some((_, row)) if row.attempt > route.attempt => Registration::Superseded,
-            Some((_, row)) => {
-                Registration::Registered { displaced: Some(std::mem::replace(row, route.clone())) }
-            }
-            None if rows.len() >= max_devices => {
-                // An entry without rows cannot be here: max_devices is at least 1.
-                Registration::Full
-            }
-            None => {
-                rows.push((device.clone(), route.clone()));
-                Registration::Registered { displaced: None }
-            }
+            rows.push((device.clone(), route.clone()));
+            return Registration::Registered { displaced: None };
+        };
+        let row = &mut rows[place].1;
+        if row.attempt > route.attempt && !row.is_session_of(route) {
+            return Registration::Superseded;
         }
+        let old = std::mem::replace(row, route.clone());
+        Registration::Registered { displaced: (!old.is_session_of(route)).then_some(old) }
     }
 
     pub(super) fn drop(&self, user: &UserId, device: &DeviceId, route: &Route) {
