@@ -3,4 +3,5 @@
 #![warn(missing_docs)]
 
 pub mod auth;
+pub mod feed;
 pub mod transport;
