@@ -6,5 +6,6 @@
 pub mod body;
 pub mod log;
 pub mod presence;
+pub mod pusher;
 pub mod record;
 pub mod store;
