@@ -4,4 +4,6 @@
 
 pub mod auth;
 pub mod feed;
+pub mod hub;
+pub mod session;
 pub mod transport;
