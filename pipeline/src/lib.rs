@@ -8,4 +8,5 @@ pub mod log;
 pub mod presence;
 pub mod pusher;
 pub mod record;
+pub mod sequencer;
 pub mod store;

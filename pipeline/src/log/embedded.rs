@@ -2,7 +2,7 @@
 
 use tokio::sync::mpsc;
 
-use super::{Appended, Closed, Waiter};
+use super::{Appended, Closed, NotAppended, Waiter};
 use crate::record::Record;
 
 /// The sessions' end.
@@ -26,6 +26,13 @@ pub fn open() -> (Log, Reader) {
 }
 
 impl Log {
+    pub(super) fn try_append(&self, record: Record, waiter: Waiter) -> Result<(), NotAppended> {
+        self.queue.try_send(Appended { record, waiter }).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(appended) => NotAppended::Full(Box::new(appended)),
+            mpsc::error::TrySendError::Closed(_) => NotAppended::Closed,
+        })
+    }
+
     pub(super) async fn append(&self, record: Record, waiter: Waiter) -> Result<(), Closed> {
         self.queue.send(Appended { record, waiter }).await.map_err(|_| Closed)
     }

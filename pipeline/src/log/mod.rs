@@ -32,7 +32,23 @@ pub enum Reader {
 #[error("the log is closed")]
 pub struct Closed;
 
+/// Why a record was not appended at once.
+#[derive(Debug)]
+pub enum NotAppended {
+    /// The log is full; append it by waiting.
+    Full(Box<Appended>),
+    /// The log takes no more; the waiter was told.
+    Closed,
+}
+
 impl Log {
+    /// Appends a record if there is room at once; the answer comes to `waiter` later.
+    pub fn try_append(&self, record: Record, waiter: Waiter) -> Result<(), NotAppended> {
+        match self {
+            Self::Embedded(log) => log.try_append(record, waiter),
+        }
+    }
+
     /// Appends a record. Waits while the log is full, which is the back-pressure towards the sessions; the answer comes
     /// to `waiter` later.
     ///
