@@ -4,6 +4,8 @@
 
 pub mod auth;
 pub mod feed;
+pub mod gateway;
 pub mod hub;
-pub mod session;
+mod session;
+pub mod settings;
 pub mod transport;
