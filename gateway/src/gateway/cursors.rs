@@ -46,7 +46,11 @@ impl Cursors {
         let updates: Vec<_> =
             taken.into_iter().map(|((user, device), cursor)| CursorUpdate { user, device, cursor }).collect();
         if let Err(error) = store.save_cursors(&updates, now_ms()).await {
-            warn!(error = &error as &dyn std::error::Error, cursors = updates.len(), "cursors are not written yet");
+            warn!(
+                error = &error as &dyn std::error::Error,
+                cursors = updates.len(),
+                "cursors are not written yet"
+            );
             updates.iter().for_each(|update| self.note(&update.user, &update.device, update.cursor));
         }
     }

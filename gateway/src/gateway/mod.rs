@@ -11,8 +11,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use tidegate_pipeline::log::Log;
 use tidegate_pipeline::presence::Presence;
+use tidegate_pipeline::pusher::link::Receiver;
 use tidegate_pipeline::record::Origin;
 use tidegate_pipeline::store::Store;
+use tidegate_proto::v1::CloseCode;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -22,7 +24,6 @@ use crate::hub::mailbox::Notice;
 use crate::session;
 use crate::settings::Settings;
 use crate::transport::{Accept, Transport};
-use tidegate_proto::v1::CloseCode;
 
 /// What a gateway's sessions share. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -100,8 +101,17 @@ impl Gateway {
         !self.0.stopping.is_cancelled()
     }
 
-    pub(crate) fn shared(&self) -> &Arc<Shared> {
-        &self.0
+    /// Runs the services beside the sessions until `stop`, which comes after [`Gateway::drain`]; cursors and routes
+    /// are written to the last.
+    pub async fn run(&self, link: Receiver, stop: CancellationToken) {
+        let Shared { parts, hub, cursors, departures, heads, .. } = &*self.0;
+        let link = link::run(link, hub, heads, parts.incarnation);
+        tokio::join!(
+            cursors.run(&parts.store, &stop),
+            departures.run(&parts.presence, &stop),
+            heads.run(hub, &parts.store, &stop),
+            stop.run_until_cancelled(link),
+        );
     }
 }
 

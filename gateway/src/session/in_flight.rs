@@ -8,7 +8,7 @@ use tidegate_proto::v1::{Receipt, ReceiptStatus};
 
 /// The sends in flight. Times are in ms on the session's clock.
 #[derive(Debug, Default)]
-pub struct InFlight {
+pub(super) struct InFlight {
     /// In the order of their tags, which is that of their times.
     waiting: VecDeque<Sent>,
     next_tag: u64,
@@ -27,17 +27,17 @@ struct Sent {
 
 impl InFlight {
     /// Whether the client may have another send in flight.
-    pub fn has_room(&self, max: usize) -> bool {
+    pub(super) fn has_room(&self, max: usize) -> bool {
         self.waiting.len() + self.unwritten < max
     }
 
     /// Whether nothing waits for an answer.
-    pub fn is_idle(&self) -> bool {
+    pub(super) fn is_idle(&self) -> bool {
         self.waiting.is_empty()
     }
 
     /// Notes a send; the tag its answer will come with.
-    pub fn sent(&mut self, frame_id: u32, local_id: &str, server_id: &str, now: u64) -> u64 {
+    pub(super) fn sent(&mut self, frame_id: u32, local_id: &str, server_id: &str, now: u64) -> u64 {
         let tag = self.next_tag;
         self.next_tag += 1;
         let (local_id, server_id) = (local_id.to_owned(), server_id.to_owned());
@@ -46,7 +46,7 @@ impl InFlight {
     }
 
     /// The receipt for an answer, with the id of the frame it answers; `None` when the send was given up before.
-    pub fn answered(&mut self, tag: u64, answer: Answer) -> Option<(u32, Receipt)> {
+    pub(super) fn answered(&mut self, tag: u64, answer: Answer) -> Option<(u32, Receipt)> {
         let place = self.waiting.binary_search_by_key(&tag, |sent| sent.tag).ok()?;
         let sent = self.waiting.remove(place)?;
         self.unwritten += 1;
@@ -54,7 +54,7 @@ impl InFlight {
     }
 
     /// The receipts of sends that waited too long: UNAVAILABLE, "outcome unknown".
-    pub fn overdue(&mut self, now: u64) -> Vec<(u32, Receipt)> {
+    pub(super) fn overdue(&mut self, now: u64) -> Vec<(u32, Receipt)> {
         let mut overdue = Vec::new();
         while self.deadline().is_some_and(|deadline| deadline <= now) {
             let Some(sent) = self.waiting.pop_front() else { break };
@@ -65,12 +65,12 @@ impl InFlight {
     }
 
     /// When the oldest send is overdue.
-    pub fn deadline(&self) -> Option<u64> {
+    pub(super) fn deadline(&self) -> Option<u64> {
         self.waiting.front().map(|sent| sent.at + ANSWER_TIMEOUT_MS)
     }
 
     /// Everything queued so far is written.
-    pub fn written(&mut self) {
+    pub(super) fn written(&mut self) {
         self.unwritten = 0;
     }
 }
@@ -94,7 +94,7 @@ impl Sent {
 }
 
 /// The receipt of a send that is refused.
-pub fn rejected(local_id: String, refusal: Refusal) -> Receipt {
+pub(super) fn rejected(local_id: String, refusal: Refusal) -> Receipt {
     Receipt {
         local_id,
         status: ReceiptStatus::Rejected as i32,

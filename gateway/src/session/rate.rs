@@ -2,7 +2,7 @@
 
 /// A rate with a burst. Times are in ms on the session's clock.
 #[derive(Debug, Clone)]
-pub struct Rate {
+pub(super) struct Rate {
     /// µs a unit costs; 0: no limit.
     interval_us: u64,
     /// µs that may be used ahead.
@@ -13,13 +13,13 @@ pub struct Rate {
 
 impl Rate {
     /// At most `per_second` in the long run and `burst` at once; `per_second` 0 is no limit.
-    pub fn new(per_second: u32, burst: u32) -> Self {
+    pub(super) fn new(per_second: u32, burst: u32) -> Self {
         let interval_us = 1_000_000u64.checked_div(u64::from(per_second)).unwrap_or(0);
         Self { interval_us, burst_us: interval_us * u64::from(burst.max(1)), paid_at_us: 0 }
     }
 
     /// Takes one; or says in how many ms one may be taken.
-    pub fn try_take(&mut self, now: u64) -> Result<(), u64> {
+    pub(super) fn try_take(&mut self, now: u64) -> Result<(), u64> {
         let now_us = now * 1_000;
         let paid_at_us = self.paid_at_us.max(now_us) + self.interval_us;
         if paid_at_us > now_us + self.burst_us {

@@ -7,14 +7,12 @@ use tidegate_pipeline::record::Record;
 use tidegate_pipeline::store::{Page, PageEntry, Range, StoreError};
 use tidegate_proto::Refusal;
 use tidegate_proto::id::{LocalId, UserId};
-use tidegate_proto::limits::{
-    MAX_PAGE_BYTES, MAX_PULL_ENTRIES, MAX_SIGNAL_BYTES, MAX_SIGNAL_KIND_BYTES,
-};
+use tidegate_proto::limits::{MAX_PAGE_BYTES, MAX_PULL_ENTRIES, MAX_SIGNAL_BYTES, MAX_SIGNAL_KIND_BYTES};
 use tidegate_proto::message::Target;
 use tidegate_proto::timeline::Timeline;
 use tidegate_proto::v1::{
-    self, ClientFrame, CloseCode, Code, Deliver, Gone, Head, Msg, Pong, Pull, ServerFrame, Signal, client_frame,
-    deliver, pull, server_frame,
+    self, ClientFrame, CloseCode, Code, Deliver, Gone, Head, Msg, Pong, Pull, ServerFrame, Signal,
+    client_frame, deliver, pull, server_frame,
 };
 use uuid::Uuid;
 
@@ -98,7 +96,9 @@ impl<T: Transport> Session<T> {
         match &record.target {
             Target::User(_) => {}
             Target::Group(_) => return Err(Refusal::new(Code::Unimplemented, "groups are not built yet")),
-            Target::Channel(_) => return Err(Refusal::new(Code::Unimplemented, "channels are not built yet")),
+            Target::Channel(_) => {
+                return Err(Refusal::new(Code::Unimplemented, "channels are not built yet"));
+            }
         }
         let tag = self.sends.sent(id, record.local_id.as_str(), &record.server_id, now);
         let waiter = Waiter::new(self.mailbox.clone(), tag);
@@ -126,7 +126,9 @@ impl<T: Transport> Session<T> {
             return Err(Refusal::new(Code::Limit, "one Pull at a time; wait for its Page"));
         }
         let timeline = self.readable(&pull.timeline)?;
-        let position = |seq: i64| u64::try_from(seq).map_err(|_| Refusal::invalid("after and before must be at least 0"));
+        let position = |seq: i64| {
+            u64::try_from(seq).map_err(|_| Refusal::invalid("after and before must be at least 0"))
+        };
         let range = match pull.from {
             Some(pull::From::After(seq)) => Range::After(position(seq)?),
             Some(pull::From::Before(0)) => Range::Before(u64::MAX >> 1),
@@ -175,11 +177,15 @@ impl<T: Transport> Session<T> {
     fn on_signal(&mut self, mut signal: Signal) -> Result<(), Refusal> {
         self.signals.try_take(self.clock.now()).map_err(|wait| rate_limited("signals", wait))?;
         if signal.content.len() > MAX_SIGNAL_BYTES || signal.kind.len() > MAX_SIGNAL_KIND_BYTES {
-            let message = format!("a signal has at most {MAX_SIGNAL_BYTES} bytes, its kind {MAX_SIGNAL_KIND_BYTES}");
+            let message =
+                format!("a signal has at most {MAX_SIGNAL_BYTES} bytes, its kind {MAX_SIGNAL_KIND_BYTES}");
             return Err(Refusal::new(Code::TooLarge, message));
         }
         if !signal.group.is_empty() || !signal.channel.is_empty() {
-            return Err(Refusal::new(Code::Unimplemented, "signals to groups and channels are not built yet"));
+            return Err(Refusal::new(
+                Code::Unimplemented,
+                "signals to groups and channels are not built yet",
+            ));
         }
         let user = UserId::new(&signal.user)?;
         signal.from = self.identity.user.as_str().to_owned();

@@ -21,8 +21,8 @@ use super::request::PullRequest;
 use crate::auth::Identity;
 use crate::feed::Feed;
 use crate::gateway::{Shared, now_ms};
-use crate::hub::mailbox::{Mail, Mailbox, Notice};
 use crate::hub::Place;
+use crate::hub::mailbox::{Mail, Mailbox, Notice};
 use crate::transport::{Event, Outgoing, Transport};
 
 /// A live session.
