@@ -3,4 +3,6 @@
 #![warn(missing_docs)]
 
 pub mod auth;
+pub mod http;
+pub mod origin;
 pub mod transport;
