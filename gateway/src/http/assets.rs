@@ -29,7 +29,9 @@ pub struct Asset {
 
 /// Where the files come from: a path without its leading slash to the file.
 #[derive(Clone)]
-pub struct Assets(Arc<dyn Fn(&str) -> Option<Asset> + Send + Sync>);
+pub struct Assets(Arc<Find>);
+
+type Find = dyn Fn(&str) -> Option<Asset> + Send + Sync;
 
 impl Assets {
     /// Files by `find`.

@@ -54,7 +54,8 @@ impl Output {
     /// Up to where the peer is when it has read what was written and what is in flight: everything that stands before
     /// the next control frame.
     pub(super) fn launched_seq(&self) -> u64 {
-        self.launched_seq
+        // What stands for a seq may be nothing: a message that is gone, or the peer's own.
+        if self.live.is_empty() { self.queued_seq } else { self.launched_seq }
     }
 
     /// Bytes of messages queued or in flight.
