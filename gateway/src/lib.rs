@@ -5,7 +5,9 @@
 pub mod auth;
 pub mod feed;
 pub mod gateway;
+pub mod http;
 pub mod hub;
+pub mod origin;
 mod session;
 pub mod settings;
 pub mod transport;

@@ -6,6 +6,7 @@
 pub mod pipe;
 pub mod queue;
 pub mod stream;
+pub mod websocket;
 
 use std::future::Future;
 use std::net::SocketAddr;

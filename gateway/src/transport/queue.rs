@@ -42,6 +42,12 @@ impl WriteQueue {
         }
     }
 
+    /// Queues bytes as they are, for a transport that frames by itself.
+    pub fn put_bytes(&mut self, bytes: &[u8]) {
+        self.tail.extend_from_slice(bytes);
+        self.len += bytes.len();
+    }
+
     /// Takes everything out as chunks, for writers that want shared bytes.
     pub fn take_chunks(&mut self) -> VecDeque<Bytes> {
         self.seal();

@@ -11,7 +11,6 @@ use tidegate_proto::framing::{FramingError, split_frame};
 use tidegate_proto::v1::{ClientFrame, CloseCode, Code};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::queue::WriteQueue;
 use super::{Bad, Event};
 
 /// Reads frames from a byte stream, a bounded piece at a time.
@@ -65,7 +64,7 @@ impl FrameReader {
 pub fn poll_write_queue<W>(
     cx: &mut Context<'_>,
     mut io: Pin<&mut W>,
-    queue: &mut WriteQueue,
+    queue: &mut impl Buf,
 ) -> Poll<io::Result<usize>>
 where
     W: AsyncWrite + ?Sized,
