@@ -5,11 +5,14 @@
 
 pub mod pipe;
 pub mod queue;
+pub mod quic;
 pub mod stream;
 pub mod websocket;
+pub mod webtransport;
 
 use std::future::Future;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use tidegate_pipeline::body::Body;
 use tidegate_proto::v1::{ClientFrame, CloseCode, Code, ServerFrame};
@@ -41,6 +44,11 @@ pub trait Transport: Send + 'static {
     /// used where the transport has them.
     fn open(&mut self, max_frame_bytes: usize, lanes: u32, datagrams: bool);
 
+    /// How the path to the client does, where the transport measures it. Not for every message: it takes a lock.
+    fn path(&self) -> Option<PathStats> {
+        None
+    }
+
     /// Writes what is queued and the last frame, finishes, waits until the client has closed or finished, at the
     /// latest for 2 s, and closes with `code` (WIRE, "Codes").
     fn close(self, code: CloseCode, last: ServerFrame) -> impl Future<Output = ()> + Send;
@@ -63,6 +71,17 @@ pub struct Info {
     pub token: Option<String>,
     /// Set when the user is known without a token in Hello: the plain route looks at it before the upgrade.
     pub identity: Option<Identity>,
+}
+
+/// What a transport measured of the path to its client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PathStats {
+    /// The smoothed round-trip time.
+    pub rtt: Duration,
+    /// Packets sent.
+    pub sent_packets: u64,
+    /// Packets of those that were declared lost.
+    pub lost_packets: u64,
 }
 
 /// Which transport, as metrics name it.

@@ -55,6 +55,30 @@ impl WriteQueue {
         std::mem::take(&mut self.chunks)
     }
 
+    /// Everything that waits as shared chunks, for writers that take shared bytes and shorten what they took; they then
+    /// say how much that was ([`WriteQueue::took`]).
+    pub fn chunks_mut(&mut self) -> &mut [Bytes] {
+        self.seal();
+        self.chunks.make_contiguous()
+    }
+
+    /// After a write from [`WriteQueue::chunks_mut`]: `bytes` were taken, and with them the first `chunks` chunks whole.
+    pub fn took(&mut self, chunks: usize, bytes: usize) {
+        self.chunks.drain(..chunks);
+        self.len -= bytes;
+    }
+
+    /// Whether all that waits is one small piece, cheaper copied than shared.
+    pub fn is_small(&self) -> bool {
+        self.chunks.is_empty() && self.tail.len() <= KEEP_BYTES
+    }
+
+    /// Appends a frame that is already encoded, length included.
+    pub fn put_encoded(&mut self, frame: &[u8]) {
+        self.tail.extend_from_slice(frame);
+        self.len += frame.len();
+    }
+
     /// Takes everything out as one contiguous piece, for writers of whole messages.
     pub fn take_bytes(&mut self) -> Bytes {
         if self.chunks.is_empty() {
