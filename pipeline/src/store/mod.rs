@@ -3,6 +3,15 @@
 //! One enum over the engines, each with hand-written SQL and migrations of its own; `contract` is the suite that every
 //! engine passes. Operations are coarse: append a batch, read a page, heads, cursors, retention (DESIGN section 12).
 
+pub mod sqlite;
+
+mod age;
+mod batch;
+mod page;
+
+#[cfg(test)]
+mod contract;
+
 use smallvec::SmallVec;
 use tidegate_proto::Refusal;
 use tidegate_proto::id::{DeviceId, UserId};
@@ -11,12 +20,114 @@ use tidegate_proto::timeline::Timeline;
 use crate::body::Body;
 use crate::record::Record;
 
+/// The store, on one of the engines. Cheap to clone.
+///
+/// A future that is dropped midway leaves nothing half done: what was not committed is rolled back. Whether an append
+/// was, is unknown then; the same records again are answered like the first time.
+#[derive(Debug, Clone)]
+pub enum Store {
+    /// SQLite, embedded.
+    Sqlite(sqlite::Store),
+}
+
+impl Store {
+    /// Appends records in their order, all or nothing; what became of each, in the same order.
+    ///
+    /// When it returns, the batch is on disk. A group of records must not be larger than 20,000 entries.
+    pub async fn append(&self, records: &[&Record]) -> Result<Vec<Outcome>, StoreError> {
+        match self {
+            Self::Sqlite(store) => store.append(records).await,
+        }
+    }
+
+    /// A page of at most `limit` entries and about `max_bytes`, but of at least one entry if there is any.
+    ///
+    /// A range that begins below the floor begins at the floor: compare with the page's bounds. `now_ms`, since 1970,
+    /// decides what has expired.
+    pub async fn page(
+        &self,
+        timeline: &Timeline,
+        range: Range,
+        limit: usize,
+        max_bytes: usize,
+        now_ms: i64,
+    ) -> Result<Page, StoreError> {
+        match self {
+            Self::Sqlite(store) => store.page(timeline, range, limit, max_bytes, now_ms).await,
+        }
+    }
+
+    /// What a session of `user` on `device` starts from.
+    pub async fn inbox(&self, user: &UserId, device: &DeviceId) -> Result<Inbox, StoreError> {
+        match self {
+            Self::Sqlite(store) => store.inbox(user, device).await,
+        }
+    }
+
+    /// The bounds of each timeline, in the same order. One that has no entry yet has head 0 and floor 1.
+    pub async fn heads(&self, timelines: &[Timeline]) -> Result<Vec<Bounds>, StoreError> {
+        match self {
+            Self::Sqlite(store) => store.heads(timelines).await,
+        }
+    }
+
+    /// Keeps the cursors that are greater than those it has, and that all of them were used at `now_ms`.
+    pub async fn save_cursors(&self, cursors: &[CursorUpdate], now_ms: i64) -> Result<(), StoreError> {
+        match self {
+            Self::Sqlite(store) => store.save_cursors(cursors, now_ms).await,
+        }
+    }
+
+    /// The name of the life of the data: drawn when it was made, and by `new_epoch`.
+    pub async fn epoch(&self) -> Result<String, StoreError> {
+        match self {
+            Self::Sqlite(store) => store.epoch().await,
+        }
+    }
+
+    /// Draws a new epoch, as is due after a restore from a back-up.
+    pub async fn new_epoch(&self) -> Result<String, StoreError> {
+        match self {
+            Self::Sqlite(store) => store.new_epoch().await,
+        }
+    }
+
+    /// One step of retention, of at most `budget` rows: bodies that expired, entries by age and by count, names,
+    /// cursors. Appends go in between two steps.
+    ///
+    /// Call it again until it removed nothing: then everything has been looked at.
+    pub async fn retain(
+        &self,
+        retention: Retention,
+        now_ms: i64,
+        budget: usize,
+    ) -> Result<Removed, StoreError> {
+        match self {
+            Self::Sqlite(store) => store.retain(retention, now_ms, budget).await,
+        }
+    }
+
+    /// Whether it answers.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        match self {
+            Self::Sqlite(store) => store.ping().await,
+        }
+    }
+
+    /// Waits for the transaction in hand and closes everything. Later calls, of its clones too, fail with `Passing`.
+    pub async fn close(&self) -> Result<(), StoreError> {
+        match self {
+            Self::Sqlite(store) => store.close().await,
+        }
+    }
+}
+
 /// What became of one record of a batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
     /// It is stored, now or since an earlier time.
     Stored(Stored),
-    /// It is refused for good: CONFLICT.
+    /// It is refused for good: CONFLICT, or PERMISSION_DENIED.
     Refused(Refusal),
 }
 
@@ -128,6 +239,13 @@ pub struct Removed {
     pub names: u64,
     /// Cursors.
     pub cursors: u64,
+}
+
+impl Removed {
+    /// Whether the step found nothing to do.
+    pub fn is_nothing(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// Why the store did not do what it was asked.
