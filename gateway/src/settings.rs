@@ -13,6 +13,8 @@ pub struct Settings {
     pub message_burst: u32,
     /// Signals a session may send, per second; 0: no limit.
     pub signals_per_second: u32,
+    /// Signals a session may send at once.
+    pub signal_burst: u32,
 }
 
 impl Default for Settings {
@@ -20,9 +22,10 @@ impl Default for Settings {
         Self {
             max_devices: 16,
             outbox_bytes: 256 * 1024,
-            messages_per_second: 100,
+            messages_per_second: 200,
             message_burst: 1_000,
-            signals_per_second: 50,
+            signals_per_second: 100,
+            signal_burst: 200,
         }
     }
 }

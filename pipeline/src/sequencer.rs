@@ -50,7 +50,9 @@ impl Sequencer {
                 }
                 Err(StoreError::Refused(cause)) => refuse(part, &cause),
                 // The waiters are dropped unanswered, which says UNAVAILABLE: the outcome is unknown.
-                Err(cause) => error!(records = part.len(), error = &cause as &dyn std::error::Error, "not stored"),
+                Err(cause) => {
+                    error!(records = part.len(), error = &cause as &dyn std::error::Error, "not stored")
+                }
             }
         }
     }
@@ -62,7 +64,11 @@ impl Sequencer {
         loop {
             match (self.store.append(&records).await, waits.next()) {
                 (Err(StoreError::Passing(cause)), Some(wait)) => {
-                    warn!(error = &cause as &dyn std::error::Error, wait_ms = *wait, "the store is tried again");
+                    warn!(
+                        error = &cause as &dyn std::error::Error,
+                        wait_ms = *wait,
+                        "the store is tried again"
+                    );
                     sleep(Duration::from_millis(rand::random_range(wait / 2..=*wait))).await;
                 }
                 (result, _) => return result,

@@ -1,9 +1,10 @@
 //! The gateway: what all its sessions share, and the services beside them.
 
-pub mod cursors;
-pub mod departures;
-pub mod heads;
-pub mod link;
+pub mod backend;
+mod cursors;
+mod departures;
+mod heads;
+mod link;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -203,7 +203,7 @@ fn welcome<T: Transport>(gateway: Arc<Shared>, mut transport: T, greeting: Greet
         feed: Feed::new(start.max(floor - 1), head),
         sends: InFlight::default(),
         messages: Rate::new(settings.messages_per_second, settings.message_burst),
-        signals: Rate::new(settings.signals_per_second, settings.signals_per_second),
+        signals: Rate::new(settings.signals_per_second, settings.signal_burst),
         clock: Clock::start(),
         acked: 0,
         page: None,

@@ -17,8 +17,10 @@ mod tests;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tidegate_proto::id::LocalId;
 use tokio::time::Instant;
 use tracing::debug;
+use uuid::Uuid;
 
 use crate::gateway::Shared;
 use crate::transport::Transport;
@@ -35,6 +37,11 @@ pub(crate) async fn run<T: Transport>(gateway: Arc<Shared>, transport: T) {
     if let End::Close { code, last } = end {
         transport.close(code, *last).await;
     }
+}
+
+/// A message whose sender names it not is named here, in order of time; it cannot be retried.
+pub(crate) fn draw_local_id() -> LocalId {
+    LocalId::new(&Uuid::now_v7().to_string()).expect("a UUID is printable ASCII")
 }
 
 /// The session's clock: ms since it began, as the pure files want time.

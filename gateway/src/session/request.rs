@@ -6,7 +6,7 @@ use tidegate_pipeline::log::{NotAppended, Waiter};
 use tidegate_pipeline::record::Record;
 use tidegate_pipeline::store::{Page, PageEntry, Range, StoreError};
 use tidegate_proto::Refusal;
-use tidegate_proto::id::{LocalId, UserId};
+use tidegate_proto::id::UserId;
 use tidegate_proto::limits::{MAX_PAGE_BYTES, MAX_PULL_ENTRIES, MAX_SIGNAL_BYTES, MAX_SIGNAL_KIND_BYTES};
 use tidegate_proto::message::Target;
 use tidegate_proto::timeline::Timeline;
@@ -14,8 +14,8 @@ use tidegate_proto::v1::{
     self, ClientFrame, CloseCode, Code, Deliver, Gone, Head, Msg, Pong, Pull, ServerFrame, Signal,
     client_frame, deliver, pull, server_frame,
 };
-use uuid::Uuid;
 
+use super::draw_local_id;
 use super::end::{End, error_frame};
 use super::in_flight::rejected;
 use super::worker::{Session, Work};
@@ -220,11 +220,6 @@ fn page_entry(seq: u64, entry: &PageEntry) -> Deliver {
 fn rate_limited(what: &str, wait_ms: u64) -> Refusal {
     let message = format!("too many {what}; wait {wait_ms} ms");
     Refusal { code: Code::RateLimited, message, retry_after_ms: wait_ms.cast_signed() }
-}
-
-/// A message whose sender names it not is named here, in order of time; it cannot be retried.
-fn draw_local_id() -> LocalId {
-    LocalId::new(&Uuid::now_v7().to_string()).expect("a UUID is printable ASCII")
 }
 
 /// What a Pull without a limit gets.
