@@ -13,7 +13,7 @@ mod token;
 
 use std::process::ExitCode;
 
-use anyhow::anyhow;
+use anyhow::{Context as _, anyhow};
 use clap::Parser as _;
 
 use cli::{Cli, Command};
@@ -49,7 +49,8 @@ fn start(settings: &cli::Settings) -> anyhow::Result<()> {
     let _lock = data::Lock::take(&config.data)?;
     #[cfg(unix)]
     descriptors::raise_limit(config.limits.max_connections);
-    serve::run(config)
+    let runtime = tokio::runtime::Runtime::new().context("starting the runtime")?;
+    runtime.block_on(serve::run(&config))
 }
 
 /// One line on standard error; 2 when the command or the configuration must change, otherwise 1.

@@ -13,7 +13,7 @@ mod list;
 pub(crate) mod listen;
 pub(crate) mod log;
 mod origin;
-mod retention;
+pub(crate) mod retention;
 mod secret;
 mod section;
 mod stop;

@@ -68,7 +68,8 @@ struct Server {
 impl Server {
     async fn assemble(config: &Config, bound: &Bound, store: Store) -> anyhow::Result<Self> {
         let source = config.tls.source(&config.data);
-        let certificates = Arc::new(CertResolver::open(source, SystemTime::now()).context("the certificate")?);
+        let certificates =
+            Arc::new(CertResolver::open(source, SystemTime::now()).context("the certificate")?);
         let (auth, development) = auth(config, bound, &certificates)?;
         let presence = Presence::Memory(memory::Presence::default());
         let (log, reader) = log::embedded::open();
@@ -114,7 +115,8 @@ impl Server {
             watch(certificates, CERTIFICATE_EVERY, stop).await;
             Ok(())
         });
-        let (store, policy, stop) = (self.store.clone(), retention::policy(&config.retention), self.services.clone());
+        let (store, policy, stop) =
+            (self.store.clone(), retention::policy(&config.retention), self.services.clone());
         self.tasks.spawn(async move {
             retention::run(&store, policy, &stop).await;
             Ok(())
@@ -135,9 +137,12 @@ impl Server {
         let tls = Arc::new(tidegate_certs::tls::tcp(self.certificates.clone(), &[b"http/1.1"]));
         bound.announce(config, &self.certificates.current());
 
-        for (tcp, tls) in bound.plain.into_iter().map(|tcp| (tcp, None)).chain(
-            bound.secure.into_iter().map(|tcp| (tcp, Some(tls.clone()))),
-        ) {
+        for (tcp, tls) in bound
+            .plain
+            .into_iter()
+            .map(|tcp| (tcp, None))
+            .chain(bound.secure.into_iter().map(|tcp| (tcp, Some(tls.clone()))))
+        {
             let listener = http::Listener { tcp, tls, connections: connections.clone() };
             let stopping = Stopping { token: self.entrance.clone(), tracker: self.setup.clone() };
             let serve = http::serve(listener, edge.clone(), stopping);
