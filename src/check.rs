@@ -1,6 +1,5 @@
 //! `tidegate check`: whether `serve` would start with a configuration, and what that configuration is.
 
-use std::io;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::time::SystemTime;
 
@@ -32,11 +31,9 @@ pub(crate) fn run(settings: &Settings) -> anyhow::Result<()> {
 
 /// Binds an address for a moment, as serving would.
 fn probe(address: SocketAddr, with_udp: bool) -> anyhow::Result<()> {
-    // The same number must be free for both, and port 0 is picked by TCP.
-    let tcp = TcpListener::bind(address).with_context(|| unusable(address, "TCP"))?;
+    TcpListener::bind(address).with_context(|| unusable(address, "TCP"))?;
     if with_udp {
-        let bind = || -> io::Result<UdpSocket> { UdpSocket::bind(tcp.local_addr()?) };
-        bind().with_context(|| unusable(address, "UDP"))?;
+        UdpSocket::bind(address).with_context(|| unusable(address, "UDP"))?;
     }
     Ok(())
 }

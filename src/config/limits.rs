@@ -6,7 +6,7 @@ section! {
     /// Beyond each there is a documented answer, and nothing grows.
     Limits {
         /// Live connections of all transports; the next is refused. Each WebSocket needs a file descriptor.
-        max_connections: u32 = 20_000,
+        max_connections: u32 = 10_000,
         /// Live sessions of one user; the next gets LIMIT.
         sessions_per_user: u32 = 16,
         /// What may wait for a client that reads slowly; then its feed goes over to reading the store.
