@@ -54,9 +54,7 @@ async fn send<B: Backend>(shared: &Shared<B>, request: Request) -> Result<Submit
     let (head, body) = request.into_parts();
     authorize(&shared.settings.api_keys, &head.headers)?;
     let body = read(&head.headers, body).await?;
-    let msg: Msg = serde_json::from_slice(&body).map_err(|error| {
-        Refused::bad_request("invalid_argument", format!("the body is no Msg in JSON: {error}"))
-    })?;
+    let msg: Msg = serde_json::from_slice(&body).map_err(|error| no_msg(&error))?;
     let sender = UserId::new(if msg.send_id.is_empty() { SYSTEM_USER } else { &msg.send_id })?;
     let submitted = timeout(SUBMIT_TIMEOUT, shared.backend.submit(sender, msg)).await;
     Ok(submitted.unwrap_or_else(|_| Err(unavailable()))?)
@@ -94,6 +92,13 @@ async fn read(headers: &HeaderMap, body: Body) -> Result<Bytes, Refused> {
     }
 }
 
+/// The error may quote what was sent, so it is cut.
+fn no_msg(error: &serde_json::Error) -> Refused {
+    let mut message = format!("the body is no Msg in JSON: {error}");
+    message.truncate(message.floor_char_boundary(MAX_QUOTED_BYTES));
+    Refused::bad_request("invalid_argument", message)
+}
+
 fn unavailable() -> Refusal {
     Refusal::new(Code::Unavailable, "the outcome is not known: send it again with the same local_id")
 }
@@ -110,6 +115,8 @@ fn is_equal(one: &[u8; 32], other: &[u8; 32]) -> bool {
 const SYSTEM_USER: &str = "@system";
 /// The largest body: the largest content, as JSON escapes it, and room for the rest.
 const MAX_BODY_BYTES: usize = 128 * 1024;
+/// The longest text that may hold a client's own words (BAD_INPUT).
+const MAX_QUOTED_BYTES: usize = 256;
 /// How long a body may take.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 /// A little more than the log's own limit of 10 s (DESIGN section 6).

@@ -121,8 +121,7 @@ struct Worker<A, B> {
 
 impl<A: Accept, B: Backend> Worker<A, B> {
     async fn run(self, tcp: TcpStream, permit: OwnedSemaphorePermit, tls: Option<Arc<rustls::ServerConfig>>) {
-        // A message waits for no other to fill a packet.
-        let _ = tcp.set_nodelay(true);
+        tune(&tcp);
         let secure = tls.is_some();
         let stream = match tls {
             None => Stream::plain(tcp, permit),
@@ -175,6 +174,15 @@ impl<A: Accept, B: Backend> Worker<A, B> {
     }
 }
 
+/// Sets what a socket for messages needs. Neither can fail on an open socket; without them it still works.
+fn tune(tcp: &TcpStream) {
+    // A message waits for no other to fill a packet.
+    let _ = tcp.set_nodelay(true);
+    // What a slow client does not take stays in its bounded queue and not in megabytes of the system's.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    let _ = socket2::SockRef::from(tcp).set_tcp_notsent_lowat(MAX_UNSENT_BYTES);
+}
+
 /// The routes, each request with the connection it came by.
 fn with_connection(
     router: &Router,
@@ -189,6 +197,9 @@ fn with_connection(
     })
 }
 
+/// How much the system takes of what cannot be sent yet.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const MAX_UNSENT_BYTES: u32 = 64 * 1024;
 /// How long a client may take for its TLS handshake.
 const TLS_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a client may take for the head of a request, and how long a connection may idle between two.
@@ -211,6 +222,22 @@ const MAX_PAUSE: Duration = Duration::from_secs(1);
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    #[tokio::test]
+    async fn the_system_takes_little_for_a_client_that_reads_nothing() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (tcp, _) = listener.accept().await.unwrap();
+        tune(&tcp);
+        let mut taken = 0;
+        tcp.writable().await.unwrap();
+        while let Ok(bytes) = tcp.try_write(&[0; 16 * 1024]) {
+            taken += bytes;
+        }
+        assert!(taken < 1 << 20, "{taken} bytes");
+        drop(client);
+    }
 
     #[test]
     fn accepting_pauses_longer_and_longer_but_not_for_the_error_of_one_connection() {

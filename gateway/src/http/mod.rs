@@ -132,3 +132,6 @@ impl<B: Backend> Shared<B> {
         refused
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -127,7 +127,7 @@ pub enum Event {
     Bad(Bad),
     /// The queue is empty again, or a good part of it was written.
     Written,
-    /// The connection is gone, with the client's close code when it said one.
+    /// The connection is gone, with the client's close code when it said one, or with IDLE when it answered no pings.
     Gone(Option<u32>),
 }
 

@@ -14,6 +14,7 @@ mod output;
 mod plain;
 mod socket;
 
+use std::fmt;
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::task::{Context, Poll, ready};
@@ -34,7 +35,6 @@ use super::{Bad, Event, Info, Outgoing, Transport};
 use crate::auth::Identity;
 
 /// What a client speaks, as it chose at the upgrade.
-#[derive(Debug)]
 pub enum Form {
     /// Subprotocol `tidegate.v1`.
     Binary {
@@ -55,6 +55,17 @@ pub enum Form {
         /// The attempt of the Hello that the client does not send: ms since 1970.
         now_ms: i64,
     },
+}
+
+/// Without the token, which is never logged.
+impl fmt::Debug for Form {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Binary { .. } => "Binary",
+            Self::Json { .. } => "Json",
+            Self::Plain { .. } => "Plain",
+        })
+    }
 }
 
 /// A WebSocket after its upgrade.

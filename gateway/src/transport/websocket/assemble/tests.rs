@@ -127,7 +127,7 @@ fn what_is_too_long_is_1009_before_it_comes() {
     for length in [MAX as u64 + 1, 1 << 32, 1 << 63, u64::MAX] {
         assert_eq!(fault(&too_long(length)), 1009, "{length}");
     }
-    let mut rest = frame(0x80, &vec![b'x'; 200]);
+    let mut rest = frame(0x80, &[b'x'; 200]);
     rest.truncate(4);
     assert_eq!(fault(&[frame(0x02, &vec![b'x'; MAX - 100]), rest].concat()), 1009);
     // Nothing is reserved for what is only announced.

@@ -1,0 +1,149 @@
+//! What a hostile or a dead client costs, TLS, and how it all ends.
+
+use std::time::Duration;
+
+use rustls::pki_types::{PrivateKeyDer, ServerName};
+use tokio::time::Instant;
+use tokio_rustls::TlsConnector;
+
+use super::*;
+
+fn provider() -> Arc<rustls::crypto::CryptoProvider> {
+    Arc::new(rustls::crypto::aws_lc_rs::default_provider())
+}
+
+fn certificate() -> (Arc<rustls::ServerConfig>, Arc<rustls::ClientConfig>) {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(made.cert.der().clone()).unwrap();
+    let server = rustls::ServerConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .unwrap();
+    let client = rustls::ClientConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .unwrap();
+    let server = server.with_no_client_auth().with_single_cert(vec![made.cert.der().clone()], key).unwrap();
+    (Arc::new(server), Arc::new(client.with_root_certificates(roots).with_no_client_auth()))
+}
+
+/// Reads up to the end, which may be a reset.
+async fn end(tcp: &mut TcpStream) -> Vec<u8> {
+    let mut got = Vec::new();
+    let _ = tcp.read_to_end(&mut got).await;
+    got
+}
+
+#[tokio::test]
+async fn a_flood_of_headers_is_431() {
+    let running = Start::default().run().await;
+    let many: String = (0..100).map(|n| format!("X-{n}: y\r\n")).collect();
+    let long = format!("X: {}\r\n", "y".repeat(20_000));
+    let path = format!("GET /{} HTTP/1.1\r\n", "x".repeat(20_000));
+    for text in [format!("GET / HTTP/1.1\r\n{many}\r\n"), format!("GET / HTTP/1.1\r\n{long}\r\n"), path] {
+        let mut tcp = running.connect().await;
+        tcp.write_all(text.as_bytes()).await.unwrap();
+        let got = end(&mut tcp).await;
+        assert!(got.starts_with(b"HTTP/1.1 431"), "{}", String::from_utf8_lossy(&got));
+    }
+    let mut tcp = running.connect().await;
+    tcp.write_all(b"\x16\x03\x01 this is no HTTP\r\n\r\n").await.unwrap();
+    assert!(end(&mut tcp).await.starts_with(b"HTTP/1.1 400"));
+    assert_eq!(running.request("GET / HTTP/1.1").await.status, 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_head_that_does_not_end_and_an_idle_connection_are_closed() {
+    let running = Start::default().run().await;
+    for text in ["", "GET / HT", "GET / HTTP/1.1\r\nHost: a\r\n"] {
+        let started = Instant::now();
+        let mut tcp = running.connect().await;
+        tcp.write_all(text.as_bytes()).await.unwrap();
+        end(&mut tcp).await;
+        assert!(started.elapsed() <= Duration::from_secs(11), "{text:?}");
+    }
+    let started = Instant::now();
+    let mut tcp = running.connect().await;
+    tcp.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+    assert!(end(&mut tcp).await.starts_with(b"HTTP/1.1 200"));
+    assert!(started.elapsed() <= Duration::from_secs(21));
+}
+
+#[tokio::test]
+async fn one_byte_at_a_time_is_a_request_too() {
+    let running = Start::default().run().await;
+    let mut tcp = running.connect().await;
+    tcp.set_nodelay(true).unwrap();
+    for byte in b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n" {
+        tcp.write_all(&[*byte]).await.unwrap();
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(Answer::read(&mut tcp).await.status, 200);
+}
+
+#[tokio::test]
+async fn the_same_over_tls() {
+    let (server, client) = certificate();
+    let mut running = Start { tls: Some(server), ..Start::default() }.run().await;
+    let connector = TlsConnector::from(client);
+    let name = ServerName::try_from("localhost").unwrap();
+    let mut tls = connector.connect(name.clone(), running.connect().await).await.unwrap();
+    let own = format!("Host: localhost:{}\r\nConnection: close\r\n\r\n", running.address.port());
+    tls.write_all(format!("GET /demo/connect HTTP/1.1\r\n{own}").as_bytes()).await.unwrap();
+    assert_eq!(Answer::read(&mut tls).await.status, 200);
+
+    let mut tls = connector.connect(name, running.connect().await).await.unwrap();
+    let text = running.handshake_text("GET /ws HTTP/1.1", &[]);
+    tls.write_all(text.as_bytes()).await.unwrap();
+    assert_eq!(Answer::read_head(&mut tls).await.status, 101);
+    tls.write_all(b"\x89\x80\0\0\0\0").await.unwrap();
+    let mut pong = [0; 2];
+    tls.read_exact(&mut pong).await.unwrap();
+    assert_eq!(pong, [0x8a, 0]);
+    drop(tls);
+    assert_eq!(running.ended.recv().await.unwrap().1, Ended::Gone(None));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tls_handshake_that_does_not_come_or_is_none() {
+    let (server, _) = certificate();
+    let running = Start { tls: Some(server), ..Start::default() }.run().await;
+    let started = Instant::now();
+    let mut tcp = running.connect().await;
+    assert!(end(&mut tcp).await.is_empty());
+    assert!(started.elapsed() <= Duration::from_secs(11));
+    let mut tcp = running.connect().await;
+    tcp.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+    end(&mut tcp).await;
+    let refusals = running.gateway.0.refusals.lock().clone();
+    assert!(refusals.contains(&"tls_timeout"), "{refusals:?}");
+}
+
+#[tokio::test]
+async fn no_more_connections_than_the_limit_and_a_websocket_counts() {
+    let mut running = Start { connections: 1, ..Start::default() }.run().await;
+    let (tcp, answer) = running.handshake("GET /ws HTTP/1.1", &[]).await;
+    assert_eq!(answer.status, 101);
+    let mut second = running.connect().await;
+    second.write_all(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await.unwrap();
+    // The system took it, the server has not.
+    let mut byte = [0];
+    let waiting = tokio::time::timeout(Duration::from_millis(50), second.peek(&mut byte)).await;
+    assert!(waiting.is_err(), "served beyond the limit");
+    drop(tcp);
+    assert_eq!(running.ended.recv().await.unwrap().1, Ended::Gone(None));
+    assert_eq!(Answer::read(&mut second).await.status, 200);
+}
+
+#[tokio::test]
+async fn stopping_ends_the_listener_and_idle_connections() {
+    let running = Start::default().run().await;
+    let mut idle = running.connect().await;
+    idle.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+    let mut first = [0; 12];
+    idle.read_exact(&mut first).await.unwrap();
+    let address = running.address;
+    running.stop().await;
+    end(&mut idle).await;
+    assert!(TcpStream::connect(address).await.is_err());
+}
