@@ -20,6 +20,7 @@ mod open;
 mod placements;
 mod read;
 mod retain;
+mod row;
 mod script;
 #[cfg(test)]
 mod tests;
@@ -59,7 +60,10 @@ impl Store {
     }
 
     /// Runs a SELECT; its rows.
-    async fn read_all(&self, query: Query<'_, Sqlite, SqliteArguments>) -> Result<Vec<SqliteRow>, StoreError> {
+    async fn read_all(
+        &self,
+        query: Query<'_, Sqlite, SqliteArguments>,
+    ) -> Result<Vec<SqliteRow>, StoreError> {
         let mut reading = self.readers.lend().await?;
         match query.fetch_all(&mut *reading).await {
             Ok(rows) => Ok(rows),

@@ -7,6 +7,7 @@ use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
 
 use super::connections::Writing;
+use super::row::{bytes, integer};
 use super::script::{Answers, Script};
 use super::{Store, error, placements};
 use crate::store::age::{Age, Aged};
@@ -161,7 +162,8 @@ impl Store {
 
     /// Cursors that no device used for long.
     async fn forget_cursors(&self, age: Age, budget: usize) -> Result<Removed, StoreError> {
-        let unused = self.read_all(sqlx::query(UNUSED_CURSORS).bind(age.cutoff()).bind(budget as i64)).await?;
+        let unused =
+            self.read_all(sqlx::query(UNUSED_CURSORS).bind(age.cutoff()).bind(budget as i64)).await?;
         let key = |row: &SqliteRow| Ok((bytes(row, 0)?.to_vec(), bytes(row, 1)?.to_vec()));
         let keys = unused.iter().map(key).collect::<Result<Vec<_>, StoreError>>()?;
         // A cursor that was used in between stays.
@@ -219,8 +221,7 @@ async fn remove_entries(
 
 /// Which of the messages have no entry left: all of their places are below the floors.
 async fn dead(writing: &mut Writing<'_>, messages: &[i64]) -> Result<Vec<i64>, StoreError> {
-    let distinct: Vec<i64> =
-        messages.iter().copied().collect::<HashSet<_>>().into_iter().collect();
+    let distinct: Vec<i64> = messages.iter().copied().collect::<HashSet<_>>().into_iter().collect();
     let mut script = Script::default();
     script.rows(PLACEMENTS, 1, &distinct, |script, id| {
         script.bind(*id);
@@ -253,19 +254,12 @@ fn floors_of(answers: &Answers) -> Result<HashMap<i64, u64>, StoreError> {
 }
 
 fn placements_of(row: &SqliteRow, column: usize) -> Result<Vec<(i64, u64)>, StoreError> {
-    placements::decode(bytes(row, column)?).ok_or_else(|| StoreError::Damaged("the seqs of a name".to_owned()))
-}
-
-fn bytes(row: &SqliteRow, column: usize) -> Result<&[u8], StoreError> {
-    row.try_get_unchecked(column).map_err(error::classify)
+    placements::decode(bytes(row, column)?)
+        .ok_or_else(|| StoreError::Damaged("the seqs of a name".to_owned()))
 }
 
 fn integers(rows: &[SqliteRow], column: usize) -> Result<Vec<i64>, StoreError> {
     rows.iter().map(|row| integer(row, column)).collect()
-}
-
-fn integer(row: &SqliteRow, column: usize) -> Result<i64, StoreError> {
-    row.try_get_unchecked(column).map_err(error::classify)
 }
 
 /// The most rows of a step: the writer is held for some milliseconds.
