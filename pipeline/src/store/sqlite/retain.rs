@@ -3,7 +3,6 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
 
 use super::connections::Writing;
