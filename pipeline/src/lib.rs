@@ -4,5 +4,9 @@
 #![warn(missing_docs)]
 
 pub mod body;
+pub mod log;
+pub mod presence;
+pub mod pusher;
 pub mod record;
+pub mod sequencer;
 pub mod store;

@@ -1,0 +1,265 @@
+// The signed-in page: one client, its conversations, and the views that show them.
+
+import { memoryStore, textOf, TidegateClient, TidegateError, webSocketTransport, webTransportTransport } from "../sdk";
+import type { Message, SendHandle, WelcomeEvent } from "../sdk";
+import { fetchEndpoints, fetchToken } from "./api";
+import { Badge } from "./badge";
+import { ChatView } from "./chat-view";
+import { Chats, keyOf, type Chat, type ChatState } from "./chats";
+import { byId } from "./dom";
+import { ListView } from "./list-view";
+import { toast } from "./toast";
+import { Typing } from "./typing";
+
+/** The page of one signed-in user. */
+export class App {
+  readonly #client: TidegateClient;
+  readonly #list = new ListView();
+  readonly #view = new ChatView(() => void this.#loadOlder());
+  readonly #badge = new Badge();
+  readonly #typing: Typing;
+  #chats: Chats;
+  #open: Chat | undefined;
+  #historyIsLoaded = false;
+  #isLoadingOlder = false;
+  #drawIsDue = false;
+
+  constructor(user: string, deviceId: string) {
+    this.#chats = new Chats(user);
+    this.#client = new TidegateClient({
+      endpoints: fetchEndpoints,
+      token: () => fetchToken(user),
+      deviceId,
+      user,
+      start: "head",
+      store: storage(),
+      agent: "tidegate-demo",
+    });
+    this.#typing = new Typing((peer) => this.#client.signal({ user: peer, kind: "typing" }), () => this.#drawSoon());
+    this.#listen();
+  }
+
+  /** Connects, and shows what an earlier page left unsent. */
+  start(): void {
+    for (const handle of this.#client.pending) this.#onState(handle);
+    this.#badge.draw(this.#client.status);
+    this.#client.connect();
+    this.#drawSoon();
+  }
+
+  /** Shows the conversation with a user; undefined: the list alone, on a narrow screen. */
+  open(peer: string | undefined): void {
+    this.#open = peer === undefined ? undefined : this.#chats.with(peer);
+    byId("app").dataset.view = this.#open ? "chat" : "list";
+    byId("chat").hidden = !this.#open;
+    byId("no-chat").hidden = Boolean(this.#open);
+    if (this.#open) {
+      this.#view.open(this.#open);
+      this.#markRead();
+      void this.#fill();
+    }
+    this.#drawSoon();
+  }
+
+  /** Sends a text to whom the open conversation is with. @returns whether it was taken */
+  send(text: string): boolean {
+    if (!this.#open || text.trim() === "") return false;
+    try {
+      this.#onState(this.#client.send({ receiverId: this.#open.peer, content: text }));
+    } catch (error) {
+      toast(error instanceof TidegateError ? `Not sent: ${error.message}` : "Not sent");
+      return false;
+    }
+    this.#typing.sent();
+    this.#view.toBottom();
+    return true;
+  }
+
+  /** The user is writing in the open conversation. */
+  writes(): void {
+    if (this.#open) this.#typing.writes(this.#open.peer);
+  }
+
+  /** Sends a refused message anew. */
+  sendAgain(key: string): void {
+    const chat = this.#open;
+    const refused = chat?.find(key);
+    if (!chat || !refused) return;
+    chat.remove(refused);
+    this.#view.remove([refused]);
+    this.send(textOf(refused.message));
+  }
+
+  /** The page can be seen again: what is open is read. */
+  seen(): void {
+    this.#markRead();
+  }
+
+  setOnline(isOnline: boolean): void {
+    this.#client.setOnline(isOnline);
+  }
+
+  forceWebSocket(isForced: boolean): void {
+    this.#client.setTransports(isForced ? [webSocketTransport()] : [webTransportTransport(), webSocketTransport()]);
+  }
+
+  /** Comes back after the server ended the connection for good. */
+  reconnect(): void {
+    byId("banner").hidden = true;
+    this.#client.connect();
+  }
+
+  #listen(): void {
+    this.#client.on("connection", (status) => this.#badge.draw(status));
+    this.#client.on("welcome", (welcome) => this.#onWelcome(welcome));
+    this.#client.on("message", (message) => this.#onMessage(message));
+    this.#client.on("state", (handle) => this.#onState(handle));
+    this.#client.on("signal", ({ kind, from }) => kind === "typing" && this.#typing.heard(from));
+    this.#client.on("historyGone", () => toast("Some old messages are no longer kept by the server"));
+    this.#client.on("closed", ({ code, reason }) => showBanner(code, reason));
+  }
+
+  #onWelcome({ isReset }: WelcomeEvent): void {
+    if (isReset) this.#startOver();
+    if (this.#historyIsLoaded) return;
+    this.#historyIsLoaded = true;
+    void this.#loadHistory();
+  }
+
+  /** The server's data is another one: what is shown may have other places there, or none. */
+  #startOver(): void {
+    const peer = this.#open?.peer;
+    this.#chats = new Chats(this.#chats.user);
+    this.#historyIsLoaded = false;
+    for (const handle of this.#client.pending) this.#onState(handle);
+    this.open(peer);
+  }
+
+  #onMessage(message: Message): void {
+    const chat = this.#put(message, stateOf(message));
+    if (!chat || message.own) return;
+    this.#typing.stopped(message.sender);
+    if (chat !== this.#open || document.hidden) chat.unread++;
+    this.#drawSoon();
+  }
+
+  #onState(handle: SendHandle): void {
+    this.#put(handle.message, handle.state, handle.error?.message);
+  }
+
+  /** Takes a message into its conversation and onto the page. @returns the conversation, when the message is shown */
+  #put(message: Message, state: ChatState, error?: string): Chat | undefined {
+    const chat = this.#chats.of(message);
+    if (!chat || chat.put(message, state, "live", error) === "older") return undefined;
+    const shown = chat.find(keyOf(message));
+    if (shown && chat === this.#open) this.#view.put(shown);
+    if (chat !== this.#open || this.#view.isAtBottom) this.#trim(chat);
+    this.#drawSoon();
+    return chat;
+  }
+
+  #trim(chat: Chat): void {
+    if (chat.messages.length <= MAX_SHOWN + TRIM_SLACK) return;
+    const forgotten = chat.trim(MAX_SHOWN);
+    if (chat === this.#open) this.#view.remove(forgotten);
+  }
+
+  /** The latest messages of all conversations, from the inbox. */
+  async #loadHistory(): Promise<void> {
+    const chats = this.#chats;
+    let before = 0;
+    try {
+      for (let count = 0; count < HISTORY_ENTRIES; ) {
+        const page = await this.#client.pull("", { before, limit: HISTORY_ENTRIES - count });
+        if (chats !== this.#chats) return;
+        for (const { message } of page.entries.reverse()) if (message) this.#put(message, stateOf(message));
+        count += page.entries.length;
+        before = page.entries.at(-1)?.seq ?? 0;
+        if (!page.more || before <= 1) break;
+      }
+    } catch (error) {
+      this.#historyIsLoaded = false;
+      if (isRefusal(error)) toast(`History could not be read: ${error.message}`);
+    }
+    void this.#fill();
+  }
+
+  /** Asks for older messages until the open conversation fills the screen. */
+  async #fill(): Promise<void> {
+    const chat = this.#open;
+    for (let pages = 0; chat && chat === this.#open && pages < MAX_FILL_PAGES; pages++) {
+      if (chat.isLoaded && (!chat.hasOlder || !this.#view.hasRoom)) break;
+      if (!(await this.#loadOlder())) break;
+    }
+  }
+
+  /** One page of what is older than the open conversation's window. @returns whether there was one */
+  async #loadOlder(): Promise<boolean> {
+    const chat = this.#open;
+    if (!chat || this.#isLoadingOlder || (chat.isLoaded && !chat.hasOlder)) return false;
+    this.#isLoadingOlder = true;
+    try {
+      const page = await this.#client.pull(chat.id, { before: chat.firstSeq, limit: PAGE_ENTRIES });
+      for (const { message } of page.entries) if (message) chat.put(message, stateOf(message), "page");
+      chat.loaded(page.more);
+      if (chat === this.#open) this.#view.sync();
+      this.#drawSoon();
+      return page.entries.length > 0;
+    } catch (error) {
+      if (isRefusal(error)) chat.loaded(false);
+      return false;
+    } finally {
+      this.#isLoadingOlder = false;
+    }
+  }
+
+  #markRead(): void {
+    if (this.#open && !document.hidden) this.#open.unread = 0;
+    this.#drawSoon();
+  }
+
+  /** Draws list and title once for all that happens in one turn. */
+  #drawSoon(): void {
+    if (this.#drawIsDue) return;
+    this.#drawIsDue = true;
+    setTimeout(() => {
+      this.#drawIsDue = false;
+      this.#list.draw(this.#chats.all(), this.#open?.peer, (peer) => this.#typing.isTyping(peer));
+      this.#view.setTyping(this.#open && this.#typing.isTyping(this.#open.peer) ? this.#open.peer : undefined);
+      const { unread } = this.#chats;
+      document.title = unread > 0 ? `(${unread}) tidegate` : "tidegate";
+    });
+  }
+}
+
+function showBanner(code: string, reason: string): void {
+  byId("banner-text").textContent =
+    code === "REPLACED" ? "This device is connected from another page." : `The server ended the connection: ${reason || code}.`;
+  byId("banner").hidden = false;
+}
+
+/** How far a message is that the server sent. */
+function stateOf(message: Message): ChatState {
+  return message.own ? "stored" : "received";
+}
+
+function isRefusal(error: unknown): error is TidegateError {
+  return error instanceof TidegateError && error.code !== "CLOSED" && error.code !== "TIMEOUT";
+}
+
+/** Each tab is a device of its own, and so is its state. */
+function storage(): Pick<Storage, "getItem" | "setItem" | "removeItem"> {
+  try {
+    return sessionStorage;
+  } catch {
+    return memoryStore();
+  }
+}
+
+/** So many entries of the inbox are read at the start. */
+const HISTORY_ENTRIES = 200;
+const PAGE_ENTRIES = 50;
+/** Messages of a conversation on the page while the reader is at the newest; older ones come back by scrolling. */
+const MAX_SHOWN = 500;
+const TRIM_SLACK = 50;
+const MAX_FILL_PAGES = 5;

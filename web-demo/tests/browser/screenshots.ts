@@ -1,0 +1,69 @@
+// The pictures of the README: desktop, phone and dark, taken from a real conversation.
+
+import { join } from "node:path";
+import type { Browser } from "playwright-core";
+import { afterAll, beforeAll, test } from "vitest";
+import { launch, looking, Tab } from "./pages";
+import { Server } from "./server";
+
+const FOLDER = join(import.meta.dirname, "../../../docs/images");
+const LINES: ["alice" | "bob", string][] = [
+  ["alice", "Morning! Did the ferry get in on time?"],
+  ["bob", "Ten minutes early, for once. The tide was with us."],
+  ["alice", "Nice. I'm on the train, so I may drop out in the tunnel."],
+  ["bob", "No worries, whatever you miss will be here when you're back."],
+  ["alice", "And what I write in there goes out by itself 🙂"],
+  ["alice", "See?"],
+  ["bob", "Every word, once, in order."],
+];
+
+let browser: Browser;
+let server: Server;
+
+beforeAll(async () => {
+  browser = await launch();
+  server = await Server.start();
+});
+afterAll(async () => {
+  await browser.close();
+  await server.stop();
+});
+
+test("screenshots", async () => {
+  const desktop = await looking(browser, { viewport: { width: 1100, height: 720 }, deviceScaleFactor: 2 });
+  const alice = await Tab.open(desktop, server.url, "alice", "bob");
+  const bob = await Tab.open(desktop, server.url, "bob", "alice");
+  for (const [index, [who, text]] of LINES.entries()) {
+    await (who === "alice" ? alice : bob).say(text);
+    for (const tab of [alice, bob]) await tab.hasSettled(index + 1);
+  }
+  for (const [name, text] of Object.entries({ carol: "Lunch at one?", dave: "The slides are up", erin: "👍" })) {
+    const tab = await Tab.open(desktop, server.url, name, "alice");
+    await tab.say(text);
+    await tab.hasSettled(1);
+    await tab.page.close();
+  }
+  await bob.page.locator("#composer").pressSequentially("On my ");
+  await alice.page.bringToFront();
+  await alice.page.waitForSelector("#typing:not([hidden])");
+  await alice.page.screenshot({ path: join(FOLDER, "demo-desktop.png") });
+  await alice.set("network", false);
+  await alice.say("In the tunnel now");
+  await alice.page.waitForSelector('.message[data-state="sending"]');
+  await alice.page.screenshot({ path: join(FOLDER, "demo-offline.png") });
+  await alice.set("network", true);
+  await alice.hasSettled(LINES.length + 1);
+
+  const dark = await looking(browser, { viewport: { width: 1100, height: 720 }, deviceScaleFactor: 2, colorScheme: "dark" });
+  const inTheDark = await Tab.open(dark, server.url, "bob", "alice");
+  await inTheDark.hasSettled(LINES.length + 1);
+  await inTheDark.page.screenshot({ path: join(FOLDER, "demo-dark.png") });
+
+  const phone = await looking(browser, { viewport: { width: 360, height: 740 }, deviceScaleFactor: 2, isMobile: true, hasTouch: true });
+  const onThePhone = await Tab.open(phone, server.url, "alice", "bob");
+  await onThePhone.hasSettled(LINES.length + 1);
+  await onThePhone.page.screenshot({ path: join(FOLDER, "demo-phone.png") });
+  await onThePhone.page.click("#back");
+  await onThePhone.page.waitForSelector("#conversations", { state: "visible" });
+  await onThePhone.page.screenshot({ path: join(FOLDER, "demo-phone-list.png") });
+});
