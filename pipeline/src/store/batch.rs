@@ -5,12 +5,11 @@ use std::collections::HashMap;
 
 use smallvec::SmallVec;
 use tidegate_proto::Refusal;
-use tidegate_proto::id::UserId;
 use tidegate_proto::message::Target;
 use tidegate_proto::timeline::Timeline;
 use tidegate_proto::v1::Code;
 
-use super::{Outcome, Stored};
+use super::{Outcome, StoreError, Stored};
 use crate::record::Record;
 
 /// A batch, with equal pairs (send_id, local_id) collapsed to the first.
@@ -27,8 +26,6 @@ pub(super) struct Batch<'a> {
 #[derive(Debug)]
 pub(super) struct First<'a> {
     pub(super) record: &'a Record,
-    /// In whose inboxes it gets an entry.
-    pub(super) recipients: SmallVec<[UserId; 2]>,
     /// Its timelines as places in `Batch::timelines`: the conversation, then an inbox for each recipient.
     pub(super) timelines: SmallVec<[usize; 3]>,
     /// Why it gets no entries, should it be new.
@@ -38,10 +35,25 @@ pub(super) struct First<'a> {
 /// What is stored under a pair.
 #[derive(Debug, Clone)]
 pub(super) struct Known {
-    /// The hash of the body that was stored with it.
+    /// The hash of the body that came first.
     pub(super) hash: [u8; 32],
-    /// What became of it.
-    pub(super) outcome: Outcome,
+    /// What became of that.
+    pub(super) fate: Fate,
+}
+
+/// What became of the first body of a pair.
+#[derive(Debug, Clone)]
+pub(super) enum Fate {
+    /// It has entries.
+    Stored {
+        /// It was there before the batch.
+        repeated: bool,
+        send_time: i64,
+        /// In the conversation, then in the inbox of each recipient.
+        seqs: SmallVec<[u64; 3]>,
+    },
+    /// It never will.
+    Refused(Refusal),
 }
 
 impl<'a> Batch<'a> {
@@ -78,9 +90,8 @@ impl<'a> Batch<'a> {
         first.timelines.iter().map(next).collect()
     }
 
-    /// The answer to each record, in their order; `known` is what is stored now for each of `firsts()`, with
-    /// `repeated` set where it was there before.
-    pub(super) fn outcomes(&self, known: &[Known]) -> Vec<Outcome> {
+    /// The answer to each record, in their order; `known` is what is stored now for each of `firsts()`.
+    pub(super) fn outcomes(&self, known: &[Known]) -> Result<Vec<Outcome>, StoreError> {
         let mut answered = vec![false; known.len()];
         let answer = |(record, &first): (&&Record, &usize)| {
             let again = std::mem::replace(&mut answered[first], true);
@@ -92,7 +103,6 @@ impl<'a> Batch<'a> {
 
 impl<'a> First<'a> {
     fn new(record: &'a Record, names: &mut Names) -> Self {
-        let recipients = record.recipients();
         let refusal = match record.target {
             Target::Group(_) => Some(no_such_group()),
             Target::User(_) | Target::Channel(_) => None,
@@ -100,33 +110,31 @@ impl<'a> First<'a> {
         let timelines = match refusal {
             Some(_) => SmallVec::new(),
             None => std::iter::once(names.place(record.conversation.clone()))
-                .chain(recipients.iter().map(|user| names.place(Timeline::inbox(user))))
+                .chain(record.recipients().iter().map(|user| names.place(Timeline::inbox(user))))
                 .collect(),
         };
-        Self { record, recipients, timelines, refusal }
-    }
-
-    /// It is stored at `seqs`: in the conversation, then in each recipient's inbox.
-    pub(super) fn stored(&self, repeated: bool, send_time: i64, seqs: &[u64]) -> Option<Stored> {
-        let (&conv_seq, inboxes) = seqs.split_first()?;
-        if inboxes.len() != self.recipients.len() {
-            return None;
-        }
-        let inboxes = self.recipients.iter().cloned().zip(inboxes.iter().copied()).collect();
-        Some(Stored { repeated, send_time, conv_seq, inboxes })
+        Self { record, timelines, refusal }
     }
 }
 
 impl Known {
-    fn answer(&self, record: &Record, again: bool) -> Outcome {
+    /// With the same body the record has the recipients of the first one; with another it is a conflict, also when that
+    /// stands before it in the batch.
+    fn answer(&self, record: &Record, again: bool) -> Result<Outcome, StoreError> {
         if self.hash != record.hash {
-            return Outcome::Refused(conflict(record));
+            return Ok(Outcome::Refused(conflict(record)));
         }
-        match &self.outcome {
-            Outcome::Stored(stored) => {
-                Outcome::Stored(Stored { repeated: stored.repeated || again, ..stored.clone() })
+        let (repeated, send_time, seqs) = match &self.fate {
+            Fate::Refused(refusal) => return Ok(Outcome::Refused(refusal.clone())),
+            Fate::Stored { repeated, send_time, seqs } => (*repeated || again, *send_time, seqs),
+        };
+        let recipients = record.recipients();
+        match seqs.split_first() {
+            Some((&conv_seq, inboxes)) if inboxes.len() == recipients.len() => {
+                let inboxes = recipients.into_iter().zip(inboxes.iter().copied()).collect();
+                Ok(Outcome::Stored(Stored { repeated, send_time, conv_seq, inboxes }))
             }
-            Outcome::Refused(refusal) => Outcome::Refused(refusal.clone()),
+            _ => Err(StoreError::Damaged(format!("the seqs of message {}", record.server_id))),
         }
     }
 }

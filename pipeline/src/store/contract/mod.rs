@@ -1,1 +1,72 @@
-//! x
+//! What every engine must do, as tests over a `Store` that know nothing of the engine.
+//!
+//! An engine gives a `Place` and writes `contract_tests!(its_place());`.
+
+mod append;
+mod concurrent;
+mod cursors;
+mod fixture;
+pub(super) mod model;
+mod pages;
+mod retention;
+
+pub(super) use append::*;
+pub(super) use concurrent::*;
+pub(super) use cursors::*;
+pub(super) use fixture::*;
+pub(super) use pages::*;
+pub(super) use retention::*;
+
+use super::Store;
+
+/// Where a test has its data: empty at first, and there as long as the place is.
+pub(super) trait Place {
+    /// Opens the data, for the first time or again.
+    async fn open(&self) -> Store;
+}
+
+/// Every test of the contract, on a fresh place each.
+macro_rules! contract_tests {
+    ($place:expr) => {
+        contract_tests! { $place =>
+            a_direct_message_has_three_entries
+            a_message_to_oneself_has_two_entries
+            a_channel_message_is_in_its_conversation_only
+            a_group_nobody_is_in_refuses
+            a_repeat_is_answered_like_the_first
+            another_body_is_a_conflict
+            seqs_follow_the_order_of_the_batch
+            a_large_batch
+            ids_are_compared_byte_by_byte
+            an_empty_batch
+            after_goes_up
+            before_goes_down
+            a_page_keeps_to_its_limits
+            a_missing_timeline_is_empty
+            what_expired_is_gone
+            heads_come_in_the_order_asked_for
+            many_heads
+            cursors_only_grow
+            cursors_belong_to_a_device
+            many_cursors
+            unused_cursors_are_dropped
+            retention_by_age
+            retention_by_count
+            retention_by_both_leaves_nothing_behind
+            retention_is_done_in_steps
+            names_outlive_their_messages
+            a_clock_ahead_does_not_stop_retention
+            the_epoch_stays_until_a_new_one_is_drawn
+            appenders_and_readers_beside_each_other
+            a_dropped_append_leaves_nothing_half_done
+            a_closed_store_says_so
+        }
+    };
+    ($place:expr => $($name:ident)+) => {
+        $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn $name() {
+            $crate::store::contract::$name(&$place).await;
+        })+
+    };
+}
+pub(super) use contract_tests;

@@ -11,10 +11,11 @@ use tidegate_proto::Refusal;
 use tidegate_proto::v1::Code;
 
 use super::connections::Writing;
+use super::row::{bytes, integer};
 use super::script::{Answers, Script};
 use super::{Store, error, placements};
 use crate::record::Record;
-use crate::store::batch::{Batch, First, Known};
+use crate::store::batch::{Batch, Fate, First, Known};
 use crate::store::{Outcome, StoreError};
 
 impl Store {
@@ -29,7 +30,7 @@ impl Store {
         let (written, known) = Written::new(&batch, found);
         written.script().run(&mut writing).await.map_err(error::classify)?;
         writing.give_back();
-        Ok(batch.outcomes(&known))
+        batch.outcomes(&known)
     }
 }
 
@@ -78,7 +79,7 @@ impl Found {
                 }
                 _ => {
                     let place = place(row, batch.firsts().len())?;
-                    found.known[place] = Some(known(row, &batch.firsts()[place])?);
+                    found.known[place] = Some(known(row, batch.firsts()[place].record)?);
                 }
             }
         }
@@ -87,25 +88,18 @@ impl Found {
 }
 
 /// What a row of `FIND_NAMES` says of a pair that was there before.
-fn known(row: &SqliteRow, first: &First<'_>) -> Result<Known, StoreError> {
-    let damaged = |what| StoreError::Damaged(format!("{what} of the name of {}", first.record.server_id));
-    let bytes: &[u8] = row.try_get_unchecked(1).map_err(error::classify)?;
-    let hash = bytes.try_into().map_err(|_| damaged("the hash"))?;
+fn known(row: &SqliteRow, record: &Record) -> Result<Known, StoreError> {
+    let damaged = |what| StoreError::Damaged(format!("{what} of message {}", record.server_id));
+    let hash = bytes(row, 1)?.try_into().map_err(|_| damaged("the hash"))?;
     if row.try_get_unchecked::<Option<i64>, _>(4).map_err(error::classify)?.is_some() {
         let code = i32::try_from(integer(row, 4)?).ok().and_then(|code| Code::try_from(code).ok());
         let reason: String = row.try_get_unchecked(5).map_err(error::classify)?;
         let refusal = Refusal::new(code.ok_or_else(|| damaged("the code"))?, reason);
-        return Ok(Known { hash, outcome: Outcome::Refused(refusal) });
+        return Ok(Known { hash, fate: Fate::Refused(refusal) });
     }
-    let placements: &[u8] = row.try_get_unchecked(3).map_err(error::classify)?;
-    let placements = placements::decode(placements).ok_or_else(|| damaged("the seqs"))?;
-    let seqs: Vec<u64> = placements.iter().map(|(_, seq)| *seq).collect();
-    let stored = match first.record.hash == hash {
-        true => first.stored(true, integer(row, 2)?, &seqs).ok_or_else(|| damaged("the seqs"))?,
-        // Whoever it went to, this record is answered CONFLICT.
-        false => return Ok(Known { hash, outcome: Outcome::Refused(Refusal::new(Code::Conflict, "")) }),
-    };
-    Ok(Known { hash, outcome: Outcome::Stored(stored) })
+    let placements = placements::decode(bytes(row, 3)?).ok_or_else(|| damaged("the seqs"))?;
+    let seqs = placements.iter().map(|(_, seq)| *seq).collect();
+    Ok(Known { hash, fate: Fate::Stored { repeated: true, send_time: integer(row, 2)?, seqs } })
 }
 
 /// The rows that a batch adds.
@@ -152,15 +146,14 @@ impl<'a> Written<'a> {
         let record = first.record;
         if let Some(refusal) = &first.refusal {
             self.refused.push((id, refusal, record));
-            return Known { hash: record.hash, outcome: Outcome::Refused(refusal.clone()) };
+            return Known { hash: record.hash, fate: Fate::Refused(refusal.clone()) };
         }
         let seqs = Batch::give_seqs(first, heads);
         let pairs = || first.timelines.iter().map(|place| ids[*place]).zip(seqs.iter().copied());
         self.entries.extend(pairs().map(|(timeline, seq)| (timeline, seq, id)));
         self.messages.push((id, seqs[0], placements::encode(pairs()), record));
-        let stored = first.stored(false, record.send_time, &seqs);
-        let stored = stored.expect("give_seqs gives one to the conversation and to each inbox");
-        Known { hash: record.hash, outcome: Outcome::Stored(stored) }
+        let fate = Fate::Stored { repeated: false, send_time: record.send_time, seqs };
+        Known { hash: record.hash, fate }
     }
 
     /// Writes the rows and commits; with nothing to write it ends the transaction.
@@ -205,10 +198,6 @@ fn numbers(found: &Found) -> (Vec<i64>, Vec<u64>) {
 fn bind_name<'s>(script: &'s mut Script, id: i64, record: &Record) -> &'s mut Script {
     script.bind(id).bind(record.local_id.as_str().as_bytes()).bind(record.sender.as_str().as_bytes());
     script.bind(&record.hash[..]).bind(record.send_time)
-}
-
-fn integer(row: &SqliteRow, column: usize) -> Result<i64, StoreError> {
-    row.try_get_unchecked(column).map_err(error::classify)
 }
 
 /// The place that was bound with a row and came back with it, in its first column.

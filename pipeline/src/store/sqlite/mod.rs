@@ -20,6 +20,7 @@ mod open;
 mod placements;
 mod read;
 mod retain;
+mod row;
 mod script;
 #[cfg(test)]
 mod tests;

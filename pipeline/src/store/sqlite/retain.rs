@@ -3,10 +3,10 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
 
 use super::connections::Writing;
+use super::row::{bytes, integer};
 use super::script::{Answers, Script};
 use super::{Store, error, placements};
 use crate::store::age::{Age, Aged};
@@ -257,16 +257,8 @@ fn placements_of(row: &SqliteRow, column: usize) -> Result<Vec<(i64, u64)>, Stor
         .ok_or_else(|| StoreError::Damaged("the seqs of a name".to_owned()))
 }
 
-fn bytes(row: &SqliteRow, column: usize) -> Result<&[u8], StoreError> {
-    row.try_get_unchecked(column).map_err(error::classify)
-}
-
 fn integers(rows: &[SqliteRow], column: usize) -> Result<Vec<i64>, StoreError> {
     rows.iter().map(|row| integer(row, column)).collect()
-}
-
-fn integer(row: &SqliteRow, column: usize) -> Result<i64, StoreError> {
-    row.try_get_unchecked(column).map_err(error::classify)
 }
 
 /// The most rows of a step: the writer is held for some milliseconds.

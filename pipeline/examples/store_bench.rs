@@ -1,0 +1,205 @@
+//! Measures the store: appends per second by size of batch, pages, heads.
+//!
+//! `cargo run --release -p tidegate-pipeline --example store_bench -- [--users N] [--contacts N] [--messages N]
+//! [--batches 1,10,50,500,2000] [--content-bytes N] [--dir PATH]`
+//!
+//! With `--contacts` each user writes to so many others, else to anybody. Of each size of batch it appends for about
+//! `--seconds`, after `--messages` messages in batches of 2,000.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use tidegate_pipeline::record::Record;
+use tidegate_pipeline::store::sqlite::{self, Config};
+use tidegate_pipeline::store::{Outcome, Range, Store};
+use tidegate_proto::id::{LocalId, UserId};
+use tidegate_proto::timeline::Timeline;
+use tidegate_proto::v1::Msg;
+
+struct Options {
+    users: u64,
+    contacts: Option<u64>,
+    messages: usize,
+    batches: Vec<usize>,
+    content_bytes: usize,
+    seconds: u64,
+    dir: PathBuf,
+}
+
+#[tokio::main(flavor = "multi_thread", worker_threads = 2)]
+async fn main() {
+    let options = options();
+    let path = options.dir.join("store_bench.db");
+    for end in ["", "-wal", "-shm"] {
+        let _ = std::fs::remove_file(format!("{}{end}", path.display()));
+    }
+    let store = Store::Sqlite(sqlite::Store::open(&Config::new(&path)).await.expect("the database opens"));
+    let mut source = Source { options: &options, random: 0x9e37_79b9_7f4a_7c15, sent: 0 };
+
+    fill(&store, &mut source, options.messages).await;
+    for &size in &options.batches {
+        measure_appends(&store, &mut source, size).await;
+    }
+    measure_reads(&store, &mut source).await;
+    store.close().await.expect("it closes");
+    let bytes = std::fs::metadata(&path).map_or(0, |file| file.len());
+    println!("{} messages, {:.0} bytes of file each", source.sent, bytes as f64 / source.sent as f64);
+}
+
+/// Where the messages come from.
+struct Source<'a> {
+    options: &'a Options,
+    random: u64,
+    sent: u64,
+}
+
+impl Source<'_> {
+    fn below(&mut self, end: u64) -> u64 {
+        self.random ^= self.random << 13;
+        self.random ^= self.random >> 7;
+        self.random ^= self.random << 17;
+        self.random % end
+    }
+
+    fn user(number: u64) -> UserId {
+        UserId::new(&format!("user-{number}")).expect("it is in form")
+    }
+
+    fn batch(&mut self, size: usize) -> Vec<Record> {
+        (0..size).map(|_| self.record()).collect()
+    }
+
+    fn record(&mut self) -> Record {
+        let users = self.options.users;
+        let from = self.below(users);
+        let to = match self.options.contacts {
+            // The same few for each user, from all over.
+            Some(contacts) => (from + 1 + self.below(contacts) * 4_999) % users,
+            None => self.below(users),
+        };
+        self.sent += 1;
+        // The form of a UUIDv7: time first, then chance.
+        let (time, chance) = (0x0197_0000_0000 + self.sent / 20, self.below(u64::MAX));
+        let local_id = format!(
+            "{:08x}-{:04x}-7{:03x}-8{:03x}-{:012x}",
+            time >> 16,
+            time & 0xffff,
+            chance & 0xfff,
+            (chance >> 12) & 0xfff,
+            chance >> 16
+        );
+        let msg = Msg {
+            receiver_id: Self::user(to).to_string(),
+            local_id,
+            content: vec![b'x'; self.options.content_bytes].into(),
+            ..Msg::default()
+        };
+        let drawn = || LocalId::new("drawn").expect("it is in form");
+        Record::new(msg, &Self::user(from), 1_700_000_000_000, drawn, None).expect("it is in form")
+    }
+}
+
+async fn append(store: &Store, records: &[Record]) {
+    let records: Vec<&Record> = records.iter().collect();
+    let outcomes = store.append(&records).await.expect("it appends");
+    assert!(outcomes.iter().all(|outcome| matches!(outcome, Outcome::Stored(stored) if !stored.repeated)));
+}
+
+async fn fill(store: &Store, source: &mut Source<'_>, messages: usize) {
+    let mut spent = Duration::ZERO;
+    let mut done = 0;
+    while done < messages {
+        let batch = source.batch(2_000);
+        let start = Instant::now();
+        append(store, &batch).await;
+        spent += start.elapsed();
+        done += batch.len();
+        if done % 100_000 == 0 {
+            println!("{done} stored, on average {:.0} msg/s", done as f64 / spent.as_secs_f64());
+        }
+    }
+}
+
+async fn measure_appends(store: &Store, source: &mut Source<'_>, size: usize) {
+    let mut times = Vec::new();
+    let cpu = cpu_time();
+    let start = Instant::now();
+    let mut made = Duration::ZERO;
+    while start.elapsed() < Duration::from_secs(source.options.seconds) || times.len() < 10 {
+        let making = Instant::now();
+        let batch = source.batch(size);
+        made += making.elapsed();
+        let start = Instant::now();
+        append(store, &batch).await;
+        times.push(start.elapsed());
+    }
+    let cpu = cpu_time().saturating_sub(cpu).saturating_sub(made);
+    let sum: Duration = times.iter().sum();
+    times.sort_unstable();
+    let at = |share: f64| times[((times.len() - 1) as f64 * share) as usize].as_secs_f64() * 1e3;
+    let messages = (times.len() * size) as f64;
+    println!(
+        "batch {size:>5}: {:>7.0} msg/s  p50 {:.2} ms  p99 {:.2} ms  max {:.2} ms  {:.1} µs of CPU a message",
+        messages / sum.as_secs_f64(),
+        at(0.5),
+        at(0.99),
+        at(1.0),
+        cpu.as_secs_f64() * 1e6 / messages
+    );
+}
+
+async fn measure_reads(store: &Store, source: &mut Source<'_>) {
+    const READS: u32 = 2_000;
+    let users = source.options.users;
+    for limit in [1, 50] {
+        let start = Instant::now();
+        for _ in 0..READS {
+            let inbox = Timeline::inbox(&Source::user(source.below(users)));
+            store.page(&inbox, Range::Before(u64::MAX), limit, 1 << 20, 0).await.expect("it reads");
+        }
+        println!("page of {limit}: {:.0} µs", start.elapsed().as_secs_f64() * 1e6 / f64::from(READS));
+    }
+    let inboxes: Vec<_> = (0..users.min(10_000)).map(|user| Timeline::inbox(&Source::user(user))).collect();
+    let start = Instant::now();
+    store.heads(&inboxes).await.expect("it reads");
+    println!("{} heads: {:.1} ms", inboxes.len(), start.elapsed().as_secs_f64() * 1e3);
+}
+
+/// User and system time of this process.
+fn cpu_time() -> Duration {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+    let ticks = |n: usize| fields.get(n).and_then(|field| field.parse::<u64>().ok()).unwrap_or(0);
+    Duration::from_millis((ticks(11) + ticks(12)) * 10)
+}
+
+fn options() -> Options {
+    let mut options = Options {
+        users: 200,
+        contacts: None,
+        messages: 0,
+        batches: vec![1, 10, 50, 500, 2_000],
+        content_bytes: 128,
+        seconds: 3,
+        dir: std::env::temp_dir(),
+    };
+    let mut arguments = std::env::args().skip(1);
+    while let Some(name) = arguments.next() {
+        let value = arguments.next().unwrap_or_else(|| panic!("{name} needs a value"));
+        let number = || value.parse::<u64>().unwrap_or_else(|_| panic!("{name} needs a number"));
+        match name.as_str() {
+            "--users" => options.users = number(),
+            "--contacts" => options.contacts = Some(number()),
+            "--messages" => options.messages = number() as usize,
+            "--content-bytes" => options.content_bytes = number() as usize,
+            "--seconds" => options.seconds = number(),
+            "--dir" => options.dir = value.into(),
+            "--batches" => {
+                let sizes = value.split(',').map(|size| size.parse().expect("--batches needs numbers"));
+                options.batches = sizes.collect();
+            }
+            _ => panic!("unknown option {name}"),
+        }
+    }
+    options
+}
