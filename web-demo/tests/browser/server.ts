@@ -34,9 +34,11 @@ export class Server {
   async run(): Promise<void> {
     const program = process.env.TIDEGATE_BIN;
     if (!program) throw new Error("TIDEGATE_BIN is not set: build the program and say where it is");
-    const args = ["serve", "--data", this.data, "--quic", `127.0.0.1:${this.quicPort}`];
-    args.push("--http", `127.0.0.1:${this.httpPort}`, "--admin", "127.0.0.1:0");
-    const child = spawn(program, args, { stdio: ["ignore", "pipe", "pipe"] });
+    const args = ["serve", "--data", this.data, "--set", `listen.quic=127.0.0.1:${this.quicPort}`];
+    args.push("--set", `listen.http=127.0.0.1:${this.httpPort}`, "--set", "listen.admin=127.0.0.1:0");
+    // TIDEGATE_BIN is ours and no setting of the program's, which refuses what it does not know.
+    const env = { ...process.env, TIDEGATE_BIN: undefined };
+    const child = spawn(program, args, { env, stdio: ["ignore", "pipe", "pipe"] });
     this.#process = child;
     child.stderr.on("data", (chunk: Buffer) => this.#keep(chunk));
     await new Promise<void>((resolve, reject) => {
