@@ -1,1 +1,61 @@
-fn main() {}
+//! The `tidegate` program: reads the command line and hands over to one file per subcommand.
+
+mod cert;
+mod check;
+mod cli;
+mod config;
+mod data;
+#[cfg(unix)]
+mod descriptors;
+mod logging;
+mod serve;
+mod token;
+
+use std::process::ExitCode;
+
+use anyhow::{Context as _, anyhow};
+use clap::Parser as _;
+
+use cli::{Cli, Command};
+use config::Config;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    // Before anything else may ask for it: with a second provider in the tree rustls would panic on the choice.
+    if rustls::crypto::aws_lc_rs::default_provider().install_default().is_err() {
+        return report(&anyhow!("a TLS provider is installed already"));
+    }
+    match run(Cli::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => report(&error),
+    }
+}
+
+fn run(cli: Cli) -> anyhow::Result<()> {
+    match cli.command {
+        None => start(&cli.settings),
+        Some(Command::Serve { settings }) => start(&settings),
+        Some(Command::Token(command)) => token::run(&command),
+        Some(Command::Check { settings }) => check::run(&settings),
+        Some(Command::Cert { command }) => cert::run(&command),
+    }
+}
+
+fn start(settings: &cli::Settings) -> anyhow::Result<()> {
+    let config = Config::load(&settings.sources())?;
+    logging::start(&config.log)?;
+    let _lock = data::Lock::take(&config.data)?;
+    #[cfg(unix)]
+    descriptors::raise_limit(config.limits.max_connections);
+    let runtime = tokio::runtime::Runtime::new().context("starting the runtime")?;
+    runtime.block_on(serve::run(&config))
+}
+
+/// One line on standard error; 2 when the command or the configuration must change, otherwise 1.
+fn report(error: &anyhow::Error) -> ExitCode {
+    eprintln!("tidegate: {error:#}");
+    let is_usage = error.chain().any(|cause| cause.is::<config::Error>());
+    ExitCode::from(if is_usage { 2 } else { 1 })
+}

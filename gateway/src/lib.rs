@@ -1,1 +1,13 @@
-//! The edge: transports, sessions, feeds, the hub.
+//! The edge: transports, sessions, feeds, the hub that joins them, and the listeners (DESIGN sections 6 to 8).
+
+#![warn(missing_docs)]
+
+pub mod auth;
+pub mod feed;
+pub mod gateway;
+pub mod http;
+pub mod hub;
+pub mod origin;
+mod session;
+pub mod settings;
+pub mod transport;

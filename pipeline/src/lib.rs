@@ -1,1 +1,12 @@
-//! Behind the edge: log, sequencer, store, presence, pusher.
+//! Behind the edge: the log that accepts messages, the sequencer that puts them in order, the store that keeps them,
+//! presence, and the pusher that hands them to the gateways that hold a recipient (DESIGN sections 6, 8, 9, 12).
+
+#![warn(missing_docs)]
+
+pub mod body;
+pub mod log;
+pub mod presence;
+pub mod pusher;
+pub mod record;
+pub mod sequencer;
+pub mod store;

@@ -1,0 +1,79 @@
+//! The check of the heads: whatever was lost on the way, a session learns within 30 s what the store has, and a new
+//! one 2 s after it came (DESIGN section 8).
+
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tidegate_pipeline::store::Store;
+use tidegate_proto::id::UserId;
+use tidegate_proto::timeline::Timeline;
+use tokio::sync::Notify;
+use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+use crate::hub::Hub;
+
+/// Users whose heads are to be checked out of turn.
+#[derive(Debug, Default)]
+pub(crate) struct Fresh {
+    /// Registered since the last tick, and in the tick before it.
+    came: Mutex<(Vec<UserId>, Vec<UserId>)>,
+    all: Notify,
+}
+
+impl Fresh {
+    /// A session of the user was registered: a push may still go by an old route.
+    pub(crate) fn registered(&self, user: &UserId) {
+        self.came.lock().0.push(user.clone());
+    }
+
+    /// Any push may have been lost.
+    pub(crate) fn check_all(&self) {
+        self.all.notify_one();
+    }
+
+    /// Checks until `stop`.
+    pub(crate) async fn run(&self, hub: &Hub, store: &Store, stop: &CancellationToken) {
+        let mut tick = interval(AFTER_REGISTRATION);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut all_at = Instant::now() + ALL_EVERY;
+        loop {
+            let all = tokio::select! {
+                () = stop.cancelled() => return,
+                () = self.all.notified() => true,
+                _ = tick.tick() => Instant::now() >= all_at,
+            };
+            if all {
+                all_at = Instant::now() + ALL_EVERY;
+                for users in hub.users() {
+                    check(&users, hub, store).await;
+                }
+            } else {
+                check(&self.due(), hub, store).await;
+            }
+        }
+    }
+
+    /// Those who came before the last tick: so at least one period ago.
+    fn due(&self) -> Vec<UserId> {
+        let mut came = self.came.lock();
+        let last = std::mem::take(&mut came.0);
+        std::mem::replace(&mut came.1, last)
+    }
+}
+
+async fn check(users: &[UserId], hub: &Hub, store: &Store) {
+    for users in users.chunks(BATCH) {
+        let inboxes: Vec<_> = users.iter().map(Timeline::inbox).collect();
+        match store.heads(&inboxes).await {
+            Ok(bounds) => users.iter().zip(bounds).for_each(|(user, bounds)| hub.mark(user, bounds.head)),
+            Err(error) => warn!(error = &error as &dyn std::error::Error, "heads are not checked"),
+        }
+    }
+}
+
+const AFTER_REGISTRATION: Duration = Duration::from_secs(2);
+const ALL_EVERY: Duration = Duration::from_secs(30);
+/// Heads asked for at once.
+const BATCH: usize = 500;

@@ -1,0 +1,144 @@
+//! The gateway: what all its sessions share, and the services beside them.
+
+pub mod backend;
+mod cursors;
+mod departures;
+mod heads;
+mod link;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use tidegate_pipeline::log::Log;
+use tidegate_pipeline::presence::Presence;
+use tidegate_pipeline::pusher::link::Receiver;
+use tidegate_pipeline::record::Origin;
+use tidegate_pipeline::store::Store;
+use tidegate_proto::v1::CloseCode;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::auth::Auth;
+use crate::hub::Hub;
+use crate::hub::mailbox::Notice;
+use crate::session;
+use crate::settings::Settings;
+use crate::transport::{Accept, Transport};
+
+/// What a gateway's sessions share. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Gateway(Arc<Shared>);
+
+/// The parts, for the assembly.
+#[derive(Debug)]
+pub struct Parts {
+    /// The gateway's id; it stands in Welcome and in presence.
+    pub id: Arc<str>,
+    /// Drawn anew at each start.
+    pub incarnation: u64,
+    /// Names the life of the store's data.
+    pub epoch: Arc<str>,
+    /// Limits and rates.
+    pub settings: Settings,
+    /// Who may come in.
+    pub auth: Auth,
+    /// Where messages are accepted.
+    pub log: Log,
+    /// What the sessions read.
+    pub store: Store,
+    /// Where sessions are registered.
+    pub presence: Presence,
+}
+
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) parts: Parts,
+    pub(crate) hub: Arc<Hub>,
+    pub(crate) cursors: cursors::Cursors,
+    pub(crate) departures: departures::Departures,
+    pub(crate) heads: heads::Fresh,
+    next_session: AtomicU64,
+    sessions: TaskTracker,
+    stopping: CancellationToken,
+}
+
+impl Gateway {
+    /// A gateway without sessions.
+    pub fn new(parts: Parts) -> Self {
+        Self(Arc::new(Shared {
+            parts,
+            hub: Hub::new(),
+            cursors: cursors::Cursors::default(),
+            departures: departures::Departures::default(),
+            heads: heads::Fresh::default(),
+            next_session: AtomicU64::new(1),
+            sessions: TaskTracker::new(),
+            stopping: CancellationToken::new(),
+        }))
+    }
+
+    /// Where sessions are found.
+    pub fn hub(&self) -> &Arc<Hub> {
+        &self.0.hub
+    }
+
+    /// Tells every session to go, each with a time of its own to come back within `spread_ms`, and waits until all are
+    /// gone. No new ones are served from now on.
+    pub async fn drain(&self, spread_ms: i64) {
+        self.0.stopping.cancel();
+        self.0.sessions.close();
+        let notice = || Notice {
+            code: CloseCode::Draining,
+            message: "the gateway is stopping",
+            retry_after_ms: rand::random_range(0..=spread_ms.max(1)),
+        };
+        self.0.hub.notify_all(notice);
+        self.0.sessions.wait().await;
+    }
+
+    /// Whether it serves new sessions.
+    pub fn is_ready(&self) -> bool {
+        !self.0.stopping.is_cancelled()
+    }
+
+    /// Runs the services beside the sessions until `stop`, which comes after [`Gateway::drain`]; cursors and routes
+    /// are written to the last.
+    pub async fn run(&self, link: Receiver, stop: CancellationToken) {
+        let Shared { parts, hub, cursors, departures, heads, .. } = &*self.0;
+        let link = link::run(link, hub, heads, parts.incarnation);
+        tokio::join!(
+            cursors.run(&parts.store, &stop),
+            departures.run(&parts.presence, &stop),
+            heads.run(hub, &parts.store, &stop),
+            stop.run_until_cancelled(link),
+        );
+    }
+}
+
+impl Shared {
+    pub(crate) fn draw_session(&self) -> u64 {
+        self.next_session.fetch_add(1, Ordering::Relaxed)
+    }
+
+    pub(crate) fn origin(&self, session: u64) -> Origin {
+        Origin { gateway: self.parts.id.clone(), incarnation: self.parts.incarnation, session }
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stopping.is_cancelled()
+    }
+}
+
+impl Accept for Gateway {
+    fn accept<T: Transport>(&self, transport: T) {
+        // The one place that spawns sessions; a panic ends its own only, and its guards clean up.
+        self.0.sessions.spawn(session::run(self.0.clone(), transport));
+    }
+}
+
+/// ms since 1970.
+pub(crate) fn now_ms() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,183 @@
+//! A session's mailbox: everything that comes to it from the gateway's side, bounded, taken out at once.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use tidegate_pipeline::body::Body;
+use tidegate_pipeline::log::{Answer, Answers};
+use tidegate_proto::v1::{CloseCode, Receipt, Signal};
+use tokio::sync::Notify;
+
+/// What waits for a session. Others put in, the session takes out.
+#[derive(Debug)]
+pub struct Mailbox {
+    session: u64,
+    max_bytes: usize,
+    inner: Mutex<Inner>,
+    wake: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    mail: Mail,
+    bytes: usize,
+}
+
+/// What a session takes out of its mailbox at once.
+#[derive(Debug, Default)]
+pub struct Mail {
+    /// Answers of the log, by the tag of the send. At most as many as sends in flight.
+    pub answers: Vec<(u64, Answer)>,
+    /// Entries of the inbox.
+    pub pushes: VecDeque<Pushed>,
+    /// The inbox has at least this head; 0: nothing was dropped.
+    pub mark: u64,
+    /// STORED for repeats.
+    pub receipts: Vec<Receipt>,
+    /// Volatile events.
+    pub signals: VecDeque<Arc<Signal>>,
+    /// The session is to end.
+    pub notice: Option<Notice>,
+}
+
+/// An entry pushed to a session.
+#[derive(Debug)]
+pub struct Pushed {
+    /// Its seq in the inbox.
+    pub seq: u64,
+    /// The message.
+    pub body: Body,
+    /// This session sent it.
+    pub own: bool,
+}
+
+/// Why a session is told to end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Notice {
+    /// The close code.
+    pub code: CloseCode,
+    /// For a person.
+    pub message: &'static str,
+    /// When the client should come back, in ms; 0: not said.
+    pub retry_after_ms: i64,
+}
+
+impl Mailbox {
+    /// An empty mailbox of a session, that holds bodies of at most `max_bytes`.
+    pub fn new(session: u64, max_bytes: usize) -> Arc<Self> {
+        Arc::new(Self { session, max_bytes, inner: Mutex::default(), wake: Notify::new() })
+    }
+
+    /// The session's number.
+    pub fn session(&self) -> u64 {
+        self.session
+    }
+
+    /// Waits until something is there. Cancel safe.
+    pub async fn filled(&self) {
+        self.wake.notified().await;
+    }
+
+    /// Takes out all there is.
+    pub fn take(&self) -> Mail {
+        let mut inner = self.inner.lock();
+        inner.bytes = 0;
+        std::mem::take(&mut inner.mail)
+    }
+
+    pub(super) fn push(&self, seq: u64, body: &Body, own: bool) {
+        let bytes = body.bytes().len();
+        let mut inner = self.inner.lock();
+        if inner.mail.pushes.len() >= MAX_PUSHES || inner.bytes + bytes > self.max_bytes {
+            inner.mail.mark = inner.mail.mark.max(seq);
+        } else {
+            inner.bytes += bytes;
+            inner.mail.pushes.push_back(Pushed { seq, body: body.clone(), own });
+        }
+        drop(inner);
+        self.wake.notify_one();
+    }
+
+    pub(super) fn mark(&self, head: u64) {
+        let mut inner = self.inner.lock();
+        inner.mail.mark = inner.mail.mark.max(head);
+        drop(inner);
+        self.wake.notify_one();
+    }
+
+    pub(super) fn signal(&self, signal: Arc<Signal>) {
+        let mut inner = self.inner.lock();
+        if inner.mail.signals.len() >= MAX_SIGNALS {
+            inner.mail.signals.pop_front();
+        }
+        inner.mail.signals.push_back(signal);
+        drop(inner);
+        self.wake.notify_one();
+    }
+
+    pub(super) fn receipt(&self, receipt: Receipt) {
+        let mut inner = self.inner.lock();
+        if inner.mail.receipts.len() < MAX_RECEIPTS {
+            inner.mail.receipts.push(receipt);
+        }
+        drop(inner);
+        self.wake.notify_one();
+    }
+
+    pub(super) fn notice(&self, notice: Notice) {
+        self.inner.lock().mail.notice.get_or_insert(notice);
+        self.wake.notify_one();
+    }
+}
+
+impl Answers for Mailbox {
+    fn answer(&self, tag: u64, answer: Answer) {
+        self.inner.lock().mail.answers.push((tag, answer));
+        self.wake.notify_one();
+    }
+}
+
+/// Pushes that wait; beyond them the session reads the store.
+const MAX_PUSHES: usize = 256;
+/// Signals that wait; a newer one drops the oldest, which is late by then.
+const MAX_SIGNALS: usize = 32;
+/// Receipts of repeats that wait; a client without one asks again.
+const MAX_RECEIPTS: usize = 128;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_mailbox_leaves_a_mark_and_keeps_its_bounds() {
+        let mailbox = Mailbox::new(1, 100);
+        let body = Body::new(&[0; 30], "c", ("l", "s"), 1, 1);
+        for seq in 1..=10 {
+            mailbox.push(seq, &body, false);
+        }
+        let mail = mailbox.take();
+        assert_eq!((mail.pushes.len(), mail.mark), (3, 10));
+        mailbox.push(11, &body, false);
+        assert_eq!(mailbox.take().mark, 0, "there is room again");
+
+        let tiny = Body::new(&[], "c", ("l", "s"), 1, 1);
+        let mailbox = Mailbox::new(1, usize::MAX);
+        (0..1_000).for_each(|seq| mailbox.push(seq, &tiny, false));
+        assert_eq!(mailbox.take().pushes.len(), MAX_PUSHES);
+    }
+
+    #[test]
+    fn of_signals_the_newest_are_kept_and_of_notices_the_first() {
+        let mailbox = Mailbox::new(1, 100);
+        for n in 0..100 {
+            mailbox.signal(Arc::new(Signal { kind: n.to_string(), ..Signal::default() }));
+        }
+        for code in [CloseCode::Replaced, CloseCode::Draining] {
+            mailbox.notice(Notice { code, message: "", retry_after_ms: 0 });
+        }
+        let mail = mailbox.take();
+        assert_eq!((mail.signals.len(), &*mail.signals[MAX_SIGNALS - 1].kind), (MAX_SIGNALS, "99"));
+        assert_eq!(mail.notice.unwrap().code, CloseCode::Replaced);
+    }
+}

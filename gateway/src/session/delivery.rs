@@ -1,0 +1,99 @@
+//! From the feed to the transport: live pushes, pages of the inbox, own messages as STORED.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, LazyLock};
+
+use tidegate_pipeline::body::Body;
+use tidegate_pipeline::store::{Page, PageEntry, Range, StoreError};
+use tidegate_proto::timeline::Timeline;
+use tidegate_proto::v1::{HistoryGone, server_frame};
+use tracing::warn;
+
+use super::end::frame;
+use super::worker::{Session, Work};
+use crate::feed::PageResult;
+use crate::gateway::now_ms;
+use crate::hub::mailbox::Pushed;
+use crate::transport::{Outgoing, Transport};
+
+/// An entry of the inbox as the feed holds it.
+#[derive(Debug)]
+pub(super) enum Entry {
+    /// A message of somebody, or of another device of the user.
+    Msg(Body),
+    /// A message this session sent: it becomes STORED.
+    Own(Body),
+    /// Only the seq is left.
+    Gone,
+}
+
+impl<T: Transport> Session<T> {
+    /// Pushed entries, then the mark for those that were dropped.
+    pub(super) fn on_pushes(&mut self, pushes: VecDeque<Pushed>, mark: u64) {
+        let now = self.clock.now();
+        let mut out = Vec::with_capacity(pushes.len());
+        for Pushed { seq, body, own } in pushes {
+            if !self.has_room() {
+                self.feed.outbox_full(now);
+            }
+            let entry = if own { Entry::Own(body) } else { Entry::Msg(body) };
+            self.feed.push(seq, entry, now, &mut out);
+            self.write(&mut out);
+        }
+        if mark > 0 {
+            self.feed.mark(mark, now);
+        }
+    }
+
+    /// Asks the store for the next page when the feed wants one and there is room for it.
+    pub(super) fn pump(&mut self) {
+        let low_water = self.gateway.parts.settings.outbox_bytes / 4;
+        if self.page.is_some() || self.transport.queued_bytes() > low_water {
+            return;
+        }
+        let Some(after) = self.feed.try_read(self.clock.now()) else { return };
+        let (store, inbox) = (self.gateway.parts.store.clone(), Timeline::inbox(&self.identity.user));
+        let max_bytes = self.gateway.parts.settings.outbox_bytes / 2;
+        self.page = Some(Work::new(async move {
+            store.page(&inbox, Range::After(after), PAGE_ENTRIES, max_bytes, now_ms()).await
+        }));
+    }
+
+    pub(super) fn on_page(&mut self, page: Result<Page, StoreError>) {
+        let now = self.clock.now();
+        let page = match page {
+            Ok(page) => page,
+            Err(error) => {
+                warn!(error = &error as &dyn std::error::Error, "a page is read again later");
+                return self.feed.page_failed(now);
+            }
+        };
+        let entries = page.entries.into_iter().map(|(seq, entry)| match entry {
+            PageEntry::Msg(body) => (seq, Entry::Msg(body)),
+            PageEntry::Gone => (seq, Entry::Gone),
+        });
+        let mut out = Vec::new();
+        let bounds = (page.bounds.head, page.bounds.floor);
+        if let PageResult::HistoryGone(floor) = self.feed.page(entries, bounds, now, &mut out) {
+            let gone = HistoryGone { timeline: String::new(), floor: floor.cast_signed() };
+            self.answer(frame(server_frame::Kind::HistoryGone(gone)));
+        }
+        self.write(&mut out);
+    }
+
+    fn write(&mut self, out: &mut Vec<(u64, Entry)>) {
+        for (seq, entry) in out.drain(..) {
+            self.transport.send(match entry {
+                Entry::Own(body) => Outgoing::Stored { seq, body },
+                Entry::Msg(body) => Outgoing::Deliver { timeline: INBOX.clone(), seq, body: Some(body) },
+                Entry::Gone => Outgoing::Deliver { timeline: INBOX.clone(), seq, body: None },
+            });
+        }
+    }
+}
+
+/// The name of the own inbox on the wire.
+static INBOX: LazyLock<Arc<str>> = LazyLock::new(|| Arc::from(""));
+
+/// The most entries of a page of the inbox.
+const PAGE_ENTRIES: usize = 500;

@@ -1,0 +1,79 @@
+//! How a session ends, and the last frame that says so: some stacks lose the close code (WIRE, "Codes").
+
+use std::fmt;
+
+use tidegate_proto::Refusal;
+use tidegate_proto::v1::{CloseCode, Code, Error, GoAway, ServerFrame, server_frame};
+
+use crate::hub::mailbox::Notice;
+use crate::transport::Bad;
+
+/// How a session ends.
+#[derive(Debug)]
+pub(super) enum End {
+    /// The connection is gone already.
+    Gone,
+    /// The gateway closes it, with a last frame.
+    Close { code: CloseCode, last: Box<ServerFrame> },
+}
+
+impl End {
+    /// Closed for something the client did or lacks.
+    pub(super) fn refused(close: CloseCode, refusal: &Refusal) -> Self {
+        let error = Error {
+            code: refusal.code as i32,
+            message: refusal.message.clone(),
+            close: close as i32,
+            retry_after_ms: refusal.retry_after_ms,
+            id: 0,
+        };
+        Self::Close { code: close, last: Box::new(frame(server_frame::Kind::Error(error))) }
+    }
+
+    pub(super) fn protocol_error(message: impl Into<String>) -> Self {
+        Self::refused(CloseCode::ProtocolError, &Refusal::new(Code::ProtocolError, message))
+    }
+
+    pub(super) fn unauthenticated(message: impl Into<String>) -> Self {
+        Self::refused(CloseCode::Unauthenticated, &Refusal::new(Code::Unauthenticated, message))
+    }
+
+    pub(super) fn replaced() -> Self {
+        Self::go_away(CloseCode::Replaced, "another connection of this device is newer", 0)
+    }
+
+    pub(super) fn bad(bad: &Bad, close: CloseCode) -> Self {
+        Self::refused(close, &Refusal::new(bad.code, bad.message.clone()))
+    }
+
+    pub(super) fn notice(notice: &Notice) -> Self {
+        Self::go_away(notice.code, notice.message, notice.retry_after_ms)
+    }
+
+    pub(super) fn go_away(code: CloseCode, message: &str, retry_after_ms: i64) -> Self {
+        let message = message.to_owned();
+        let go_away = GoAway { reason: code as i32, retry_after_ms, alternatives: Vec::new(), message };
+        Self::Close { code, last: Box::new(frame(server_frame::Kind::GoAway(go_away))) }
+    }
+}
+
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Gone => f.write_str("the connection is gone"),
+            Self::Close { code, .. } => f.write_str(code.as_str_name()),
+        }
+    }
+}
+
+/// A frame that answers nothing.
+pub(super) fn frame(kind: server_frame::Kind) -> ServerFrame {
+    ServerFrame { id: 0, kind: Some(kind) }
+}
+
+/// A refusal that is not a receipt, as the answer to frame `id`.
+pub(super) fn error_frame(id: u32, refusal: Refusal) -> ServerFrame {
+    let Refusal { code, message, retry_after_ms } = refusal;
+    let error = Error { code: code as i32, message, id, retry_after_ms, close: 0 };
+    ServerFrame { id, kind: Some(server_frame::Kind::Error(error)) }
+}

@@ -1,0 +1,264 @@
+//! The loop of a session: what came from the client, from the gateway's side, from the store, and the time.
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use tidegate_pipeline::log::Closed;
+use tidegate_pipeline::presence::Route;
+use tidegate_pipeline::store::{Page, StoreError};
+use tidegate_proto::Refusal;
+use tidegate_proto::id::{DeviceId, UserId};
+use tidegate_proto::limits::MAX_IN_FLIGHT;
+use tidegate_proto::v1::{CloseCode, Code, ServerFrame, server_frame};
+use tokio::time::{Sleep, sleep_until};
+
+use super::Clock;
+use super::delivery::Entry;
+use super::end::{End, error_frame, frame};
+use super::in_flight::InFlight;
+use super::rate::Rate;
+use super::request::PullRequest;
+use crate::auth::Identity;
+use crate::feed::Feed;
+use crate::gateway::{Shared, now_ms};
+use crate::hub::Place;
+use crate::hub::mailbox::{Mail, Mailbox, Notice};
+use crate::transport::{Event, Outgoing, Transport};
+
+/// A live session.
+#[derive(Debug)]
+pub(super) struct Session<T> {
+    pub(super) gateway: Arc<Shared>,
+    pub(super) transport: T,
+    pub(super) mailbox: Arc<Mailbox>,
+    pub(super) identity: Identity,
+    pub(super) device: DeviceId,
+    pub(super) guards: Guards,
+    pub(super) clock: Clock,
+    pub(super) feed: Feed<Entry>,
+    pub(super) sends: InFlight,
+    pub(super) messages: Rate,
+    pub(super) signals: Rate,
+    /// The last cursor the client acknowledged.
+    pub(super) acked: u64,
+    /// The page of the inbox being read.
+    pub(super) page: Option<Work<Result<Page, StoreError>>>,
+    /// The page of a Pull being read; one at a time.
+    pub(super) pull: Option<(PullRequest, Work<Result<Page, StoreError>>)>,
+    /// A send that waits for room in the log; the client is not read meanwhile.
+    pub(super) append: Option<Work<Result<(), Closed>>>,
+    /// Bytes the client had taken, and when that last changed.
+    pub(super) progress: (u64, u64),
+    /// Told to end; sends in flight are still answered.
+    pub(super) leaving: Option<(Notice, u64)>,
+}
+
+/// Something that is being done for the session and outlives a turn of its loop.
+pub(super) struct Work<R>(Pin<Box<dyn Future<Output = R> + Send>>);
+
+impl<R> Work<R> {
+    pub(super) fn new(work: impl Future<Output = R> + Send + 'static) -> Self {
+        Self(Box::pin(work))
+    }
+}
+
+impl<R> std::fmt::Debug for Work<R> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Work")
+    }
+}
+
+/// What must be undone when a session ends, however it ends.
+#[derive(Debug)]
+pub(super) struct Guards {
+    gateway: Arc<Shared>,
+    gone: Option<(UserId, DeviceId, Route)>,
+    _place: Place,
+}
+
+impl Guards {
+    /// The session listens from here on.
+    pub(super) fn new(
+        gateway: &Arc<Shared>,
+        user: UserId,
+        device: DeviceId,
+        route: Route,
+        mailbox: Arc<Mailbox>,
+    ) -> Self {
+        let _place = gateway.hub.join(user.clone(), mailbox);
+        Self { gateway: gateway.clone(), gone: Some((user, device, route)), _place }
+    }
+}
+
+impl Drop for Guards {
+    fn drop(&mut self) {
+        if let Some((user, device, route)) = self.gone.take() {
+            self.gateway.departures.note(user, device, route);
+        }
+    }
+}
+
+/// Runs the session to its end; gives the connection back for its close.
+pub(super) async fn run<T: Transport>(mut session: Session<T>) -> (T, End) {
+    let mut timer = Box::pin(sleep_until(session.clock.at(session.deadline())));
+    let end = loop {
+        if let Err(end) = session.turn(&mut timer).await {
+            break end;
+        }
+    };
+    // The place in hub and presence is free before the close, which may take 2 s.
+    drop(session.guards);
+    (session.transport, end)
+}
+
+/// Waits for work if there is some.
+async fn done<R>(work: Option<&mut Work<R>>) -> R {
+    match work {
+        Some(work) => work.0.as_mut().await,
+        None => std::future::pending().await,
+    }
+}
+
+impl<T: Transport> Session<T> {
+    /// One thing that happens, and what follows from it.
+    async fn turn(&mut self, timer: &mut Pin<Box<Sleep>>) -> Result<(), End> {
+        self.pump();
+        self.arm(timer);
+        let read = self.may_read();
+        tokio::select! {
+            event = self.transport.next(read) => self.on_event(event),
+            () = self.mailbox.filled() => self.on_mail(self.mailbox.take()),
+            page = done(self.page.as_mut()) => {
+                self.page = None;
+                self.on_page(page);
+                Ok(())
+            }
+            page = done(self.pull.as_mut().map(|(_, work)| work)) => {
+                if let Some((request, _)) = self.pull.take() {
+                    self.answer_pull(&request, page);
+                }
+                Ok(())
+            }
+            _ = done(self.append.as_mut()) => {
+                // A closed log has told the waiter.
+                self.append = None;
+                Ok(())
+            }
+            () = timer.as_mut() => self.on_time(),
+        }
+    }
+
+    fn on_event(&mut self, event: Event) -> Result<(), End> {
+        match event {
+            Event::Frame(frame) => self.on_frame(frame)?,
+            Event::Datagram(frame) => self.on_datagram(frame),
+            Event::Bad(bad) => match bad.close {
+                Some(close) => return Err(End::bad(&bad, close)),
+                None => self.answer(error_frame(0, Refusal::new(bad.code, bad.message))),
+            },
+            Event::Written => {}
+            Event::Gone(_) => return Err(End::Gone),
+        }
+        if self.transport.queued_bytes() == 0 {
+            self.sends.written();
+        }
+        self.try_leave()
+    }
+
+    fn on_mail(&mut self, mail: Mail) -> Result<(), End> {
+        let Mail { answers, pushes, mark, receipts, signals, notice } = mail;
+        for (tag, answer) in answers {
+            if let Some((id, receipt)) = self.sends.answered(tag, answer) {
+                self.answer(ServerFrame { id, kind: Some(server_frame::Kind::Receipt(receipt)) });
+            }
+        }
+        self.on_pushes(pushes, mark);
+        for receipt in receipts {
+            self.answer(frame(server_frame::Kind::Receipt(receipt)));
+        }
+        for signal in signals {
+            let signal = server_frame::Kind::Signal(Arc::unwrap_or_clone(signal));
+            // Volatile: a client that is behind does not get it later.
+            if self.has_room() {
+                self.transport.send(Outgoing::Signal(frame(signal)));
+            }
+        }
+        if let Some(notice) = notice {
+            self.leaving.get_or_insert((notice, self.clock.now() + LEAVE_MS));
+        }
+        self.try_leave()
+    }
+
+    fn on_time(&mut self) -> Result<(), End> {
+        let now = self.clock.now();
+        self.feed.tick(now);
+        for (id, receipt) in self.sends.overdue(now) {
+            self.answer(ServerFrame { id, kind: Some(server_frame::Kind::Receipt(receipt)) });
+        }
+        if now_ms() >= self.identity.expires_at {
+            return Err(End::unauthenticated("the token has expired; send Refresh before it does"));
+        }
+        let written = self.transport.written_bytes();
+        if written != self.progress.0 || self.transport.queued_bytes() == 0 {
+            self.progress = (written, now);
+        } else if now >= self.progress.1 + SLOW_MS {
+            let refusal = Refusal::new(Code::Unavailable, "the client took nothing for 60 s");
+            return Err(End::refused(CloseCode::Slow, &refusal));
+        }
+        self.try_leave()
+    }
+
+    /// A session that was told to end does so when its sends are answered, or after a while.
+    fn try_leave(&self) -> Result<(), End> {
+        match &self.leaving {
+            Some((notice, at)) if self.sends.is_idle() || self.clock.now() >= *at => Err(End::notice(notice)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Queues a small answer. What a client can make the gateway answer is bounded by what is read, and reading stops
+    /// while the outbox is over its limit.
+    pub(super) fn answer(&mut self, frame: ServerFrame) {
+        self.transport.send(Outgoing::Frame(frame));
+    }
+
+    /// Whether the outbox takes more.
+    pub(super) fn has_room(&self) -> bool {
+        self.transport.queued_bytes() < self.gateway.parts.settings.outbox_bytes
+    }
+
+    fn may_read(&self) -> bool {
+        self.append.is_none()
+            && self.leaving.is_none()
+            && self.has_room()
+            && self.sends.has_room(MAX_IN_FLIGHT)
+    }
+
+    /// When something is due, if nothing happens before.
+    fn deadline(&self) -> u64 {
+        let now = self.clock.now();
+        let lives_ms = u64::try_from(self.identity.expires_at - now_ms()).unwrap_or(0);
+        let leaves_at = self.leaving.as_ref().map(|(_, at)| *at);
+        let slow_check = (self.transport.queued_bytes() > 0).then_some(now + SLOW_MS / 4);
+        let feed = if self.page.is_some() || !self.has_room() { None } else { self.feed.deadline() };
+        [feed, self.sends.deadline(), leaves_at, slow_check]
+            .into_iter()
+            .flatten()
+            .fold((now + lives_ms).min(now + IDLE_CHECK_MS), u64::min)
+    }
+
+    /// Sets the timer only forward in urgency: an early wake-up costs less than arming it at each turn.
+    fn arm(&self, timer: &mut Pin<Box<Sleep>>) {
+        let deadline = self.clock.at(self.deadline());
+        if timer.is_elapsed() || deadline < timer.deadline() {
+            timer.as_mut().reset(deadline);
+        }
+    }
+}
+
+/// A client that takes nothing at all for so long is cut off (DESIGN section 7).
+const SLOW_MS: u64 = 60_000;
+/// How long sends in flight are waited for when a session is told to end.
+const LEAVE_MS: u64 = 3_000;
+/// A session looks around at least so often.
+const IDLE_CHECK_MS: u64 = 3_600_000;

@@ -1,0 +1,177 @@
+//! Accepts connections within limits and hands them on once they are set up.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use prometheus_client::metrics::counter::Counter;
+use quinn::crypto::rustls::HandshakeData;
+use quinn::{Connecting, Connection, ConnectionError, Endpoint, Incoming};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::raw;
+use crate::transport::{Accept, webtransport};
+
+/// Whether a page of this Origin may connect; `None` for clients that are no browsers.
+pub type OriginCheck = Arc<dyn Fn(Option<&str>) -> bool + Send + Sync>;
+
+/// How much at once, and how long.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Connections; further ones are refused.
+    pub max_connections: usize,
+    /// Handshakes that have begun and not ended; further ones are refused.
+    pub max_half_open: usize,
+    /// From this many on, a client must first show that its address is its own (Retry).
+    pub retry_from_half_open: usize,
+    /// How long a handshake may take.
+    pub handshake_timeout: Duration,
+    /// How long after the handshake the control stream, and WebTransport's session before it, may take.
+    pub session_timeout: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_connections: 100_000,
+            // 1,024 in 10 s; each holds some 20 KiB.
+            max_half_open: 1_024,
+            // A signature takes 0.2 ms: what comes at once up to here is done within 25 ms.
+            retry_from_half_open: 128,
+            handshake_timeout: Duration::from_secs(10),
+            session_timeout: Duration::from_secs(5),
+        }
+    }
+}
+
+/// What became of connections that are no sessions.
+#[derive(Debug, Clone, Default)]
+pub struct Counters {
+    /// Refused, since there are too many connections or half-open ones.
+    pub refused: Counter,
+    /// Told to show that their address is their own.
+    pub retried: Counter,
+    /// The handshake failed or took too long.
+    pub handshake_failed: Counter,
+    /// The handshake was done, but no session came in time.
+    pub no_session: Counter,
+    /// The request for a session was refused, or what was sent is not HTTP/3.
+    pub rejected: Counter,
+}
+
+/// What [`serve`] needs.
+pub struct Listener<A> {
+    /// From [`super::endpoint`].
+    pub endpoint: Endpoint,
+    /// How much at once, and how long.
+    pub limits: Limits,
+    /// Which pages may connect.
+    pub origin: OriginCheck,
+    /// Counts what does not become a session.
+    pub counters: Counters,
+    /// Where set-up connections go.
+    pub accept: A,
+    /// Where connections are set up.
+    pub tracker: TaskTracker,
+}
+
+impl<A> fmt::Debug for Listener<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Listener").field("limits", &self.limits).finish_non_exhaustive()
+    }
+}
+
+/// Accepts until `cancel`. What was accepted by then lives on; closing the endpoint is the caller's.
+pub async fn serve<A: Accept>(listener: Listener<A>, cancel: CancellationToken) {
+    let open = Arc::new(Semaphore::new(listener.limits.max_connections.min(Semaphore::MAX_PERMITS)));
+    let half_open = Arc::new(Semaphore::new(listener.limits.max_half_open.min(Semaphore::MAX_PERMITS)));
+    while let Some(Some(incoming)) = cancel.run_until_cancelled(listener.endpoint.accept()).await {
+        listener.admit(incoming, &open, &half_open);
+    }
+    // Whoever comes now is refused by the endpoint itself, at no cost.
+    listener.endpoint.set_server_config(None);
+}
+
+/// The two things a connection counts as while it is set up.
+struct Permits {
+    open: OwnedSemaphorePermit,
+    half_open: OwnedSemaphorePermit,
+}
+
+impl<A: Accept> Listener<A> {
+    /// Decides at once: an [`Incoming`] left alone leaks.
+    fn admit(&self, incoming: Incoming, open: &Arc<Semaphore>, half_open: &Arc<Semaphore>) {
+        let waiting = self.limits.max_half_open.saturating_sub(half_open.available_permits());
+        if waiting >= self.limits.retry_from_half_open && !incoming.remote_address_validated() {
+            self.counters.retried.inc();
+            // An address that is not validated may be asked to retry.
+            let _ = incoming.retry();
+            return;
+        }
+        let (Ok(open), Ok(half_open)) =
+            (open.clone().try_acquire_owned(), half_open.clone().try_acquire_owned())
+        else {
+            self.counters.refused.inc();
+            incoming.refuse();
+            return;
+        };
+        // Here and not in the task, so that handshakes are signed one after the other: each holds the endpoint's lock.
+        match incoming.accept() {
+            Ok(connecting) => self.start_set_up(connecting, Permits { open, half_open }),
+            Err(error) => self.failed(&error),
+        }
+    }
+
+    fn start_set_up(&self, connecting: Connecting, permits: Permits) {
+        let (limits, counters) = (self.limits.clone(), self.counters.clone());
+        let (origin, accept) = (self.origin.clone(), self.accept.clone());
+        self.tracker.spawn(async move {
+            let handshake = timeout(limits.handshake_timeout, handshake(connecting));
+            let ready = match handshake.await {
+                Ok(Ok(ready)) => ready,
+                Ok(Err(error)) => return fail(&counters, &error),
+                Err(_) => return fail(&counters, &ConnectionError::TimedOut),
+            };
+            drop(permits.half_open);
+            let streams = match ready {
+                Ready::Raw(connection) => {
+                    raw::establish(connection, limits.session_timeout, permits.open, &counters).await
+                }
+                Ready::WebTransport(opening) => {
+                    let limit = limits.session_timeout;
+                    Box::pin(webtransport::establish(opening, &origin, limit, permits.open, &counters)).await
+                }
+            };
+            if let Some(streams) = streams {
+                accept.accept(streams);
+            }
+        });
+    }
+
+    fn failed(&self, error: &ConnectionError) {
+        fail(&self.counters, error);
+    }
+}
+
+/// A connection after its handshake.
+enum Ready {
+    Raw(Connection),
+    WebTransport(webtransport::Opening),
+}
+
+async fn handshake(mut connecting: Connecting) -> Result<Ready, ConnectionError> {
+    let data = connecting.handshake_data().await?;
+    let protocol = data.downcast::<HandshakeData>().ok().and_then(|data| data.protocol);
+    if protocol.as_deref() != Some(wtransport_proto::WEBTRANSPORT_ALPN.as_slice()) {
+        return connecting.await.map(Ready::Raw);
+    }
+    webtransport::handshake(connecting).await.map(Ready::WebTransport)
+}
+
+fn fail(counters: &Counters, error: &ConnectionError) {
+    counters.handshake_failed.inc();
+    tracing::debug!(%error, "a QUIC handshake failed");
+}

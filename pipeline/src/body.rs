@@ -1,0 +1,115 @@
+//! A stored message, encoded once and shared by every recipient and every transport (DESIGN section 6.5).
+
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use prost::Message as _;
+use prost::encoding::{WireType, encode_key, encode_varint};
+use tidegate_proto::v1::Msg;
+
+/// A message with its place in its conversation. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Body(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    bytes: Bytes,
+    local_id: Box<str>,
+    server_id: Box<str>,
+    send_time: i64,
+    conv_seq: u64,
+    lane_hash: u32,
+}
+
+impl Body {
+    /// Adds `conv_seq` to an encoded `Msg` that has none; `conversation` chooses the lane.
+    pub fn new(
+        encoded: &[u8],
+        conversation: &str,
+        (local_id, server_id): (&str, &str),
+        send_time: i64,
+        conv_seq: u64,
+    ) -> Self {
+        let mut bytes = Vec::with_capacity(encoded.len() + CONV_SEQ_BYTES);
+        bytes.extend_from_slice(encoded);
+        // Fields of a protobuf message may come in any order, so the late one is simply appended.
+        encode_key(MSG_CONV_SEQ, WireType::Varint, &mut bytes);
+        encode_varint(conv_seq, &mut bytes);
+        Self(Arc::new(Inner {
+            bytes: bytes.into(),
+            local_id: local_id.into(),
+            server_id: server_id.into(),
+            send_time,
+            conv_seq,
+            lane_hash: lane_hash(conversation),
+        }))
+    }
+
+    /// The body of a message as the store keeps it. An undecodable one is the store's damage: `None`.
+    pub fn from_stored(encoded: &[u8], conv_seq: u64) -> Option<Self> {
+        let msg = Msg::decode(encoded).ok()?;
+        let ids = (&*msg.local_id, &*msg.server_id);
+        Some(Self::new(encoded, &msg.conversation, ids, msg.send_time, conv_seq))
+    }
+
+    /// The encoded `Msg`, without seq: that stands beside it in Deliver.
+    pub fn bytes(&self) -> &Bytes {
+        &self.0.bytes
+    }
+
+    /// The message, with `seq` filled in; for the JSON forms.
+    pub fn msg(&self, seq: u64) -> Msg {
+        let mut msg = Msg::decode(self.0.bytes.clone()).expect("a body is made from an encoded Msg");
+        msg.seq = seq.cast_signed();
+        msg
+    }
+
+    /// The sender's own name for it.
+    pub fn local_id(&self) -> &str {
+        &self.0.local_id
+    }
+
+    /// The server's name for it.
+    pub fn server_id(&self) -> &str {
+        &self.0.server_id
+    }
+
+    /// ms since 1970.
+    pub fn send_time(&self) -> i64 {
+        self.0.send_time
+    }
+
+    /// Its seq in its conversation.
+    pub fn conv_seq(&self) -> u64 {
+        self.0.conv_seq
+    }
+
+    /// A hash of the conversation: modulo the number of lanes it is the lane.
+    pub fn lane_hash(&self) -> u32 {
+        self.0.lane_hash
+    }
+}
+
+fn lane_hash(conversation: &str) -> u32 {
+    let hasher = BuildHasherDefault::<DefaultHasher>::default();
+    (hasher.hash_one(conversation) >> 32) as u32
+}
+
+/// `Msg.conv_seq` in message.proto.
+const MSG_CONV_SEQ: u32 = 32;
+/// Two bytes of key and at most ten of value.
+const CONV_SEQ_BYTES: usize = 12;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn conv_seq_is_added_to_the_encoded_message() {
+        let msg = Msg { send_id: "alice".into(), conversation: "d:alice:bob".into(), ..Msg::default() };
+        let body = Body::from_stored(&msg.encode_to_vec(), 300).unwrap();
+        assert_eq!(body.msg(7), Msg { conv_seq: 300, seq: 7, ..msg });
+        assert!(Body::from_stored(&[0xff], 1).is_none());
+    }
+}

@@ -1,0 +1,171 @@
+//! The plan of an append: which records are the first of their pair, which timelines they touch, which seqs they get,
+//! how each is answered. Pure; the engines look up and write what it says (DESIGN section 12).
+
+use std::collections::HashMap;
+
+use smallvec::SmallVec;
+use tidegate_proto::Refusal;
+use tidegate_proto::id::UserId;
+use tidegate_proto::message::Target;
+use tidegate_proto::timeline::Timeline;
+use tidegate_proto::v1::Code;
+
+use super::{Outcome, Stored};
+use crate::record::Record;
+
+/// A batch, with equal pairs (send_id, local_id) collapsed to the first.
+#[derive(Debug)]
+pub(super) struct Batch<'a> {
+    records: &'a [&'a Record],
+    /// For each record the place of its pair in `firsts`.
+    first_of: Vec<usize>,
+    firsts: Vec<First<'a>>,
+    timelines: Vec<Timeline>,
+}
+
+/// The first record of a pair.
+#[derive(Debug)]
+pub(super) struct First<'a> {
+    pub(super) record: &'a Record,
+    /// In whose inboxes it gets an entry.
+    pub(super) recipients: SmallVec<[UserId; 2]>,
+    /// Its timelines as places in `Batch::timelines`: the conversation, then an inbox for each recipient.
+    pub(super) timelines: SmallVec<[usize; 3]>,
+    /// Why it gets no entries, should it be new.
+    pub(super) refusal: Option<Refusal>,
+}
+
+/// What is stored under a pair.
+#[derive(Debug, Clone)]
+pub(super) struct Known {
+    /// The hash of the body that was stored with it.
+    pub(super) hash: [u8; 32],
+    /// What became of it.
+    pub(super) outcome: Outcome,
+}
+
+impl<'a> Batch<'a> {
+    pub(super) fn new(records: &'a [&'a Record]) -> Self {
+        let mut places = HashMap::with_capacity(records.len());
+        let mut names = Names::default();
+        let mut firsts = Vec::with_capacity(records.len());
+        let first_of = records.iter().map(|&record| {
+            *places.entry((record.sender.as_str(), record.local_id.as_str())).or_insert_with(|| {
+                firsts.push(First::new(record, &mut names));
+                firsts.len() - 1
+            })
+        });
+        let first_of = first_of.collect();
+        let timelines = names.in_byte_order(&mut firsts);
+        Self { records, first_of, firsts, timelines }
+    }
+
+    pub(super) fn firsts(&self) -> &[First<'a>] {
+        &self.firsts
+    }
+
+    /// Every timeline that may get an entry, once, in byte order: the global order of locks.
+    pub(super) fn timelines(&self) -> &[Timeline] {
+        &self.timelines
+    }
+
+    /// Gives the next seqs, by `heads` of `timelines()`, which are raised; in the order of the first's timelines.
+    pub(super) fn give_seqs(first: &First<'_>, heads: &mut [u64]) -> SmallVec<[u64; 3]> {
+        let next = |&timeline: &usize| {
+            heads[timeline] += 1;
+            heads[timeline]
+        };
+        first.timelines.iter().map(next).collect()
+    }
+
+    /// The answer to each record, in their order; `known` is what is stored now for each of `firsts()`, with
+    /// `repeated` set where it was there before.
+    pub(super) fn outcomes(&self, known: &[Known]) -> Vec<Outcome> {
+        let mut answered = vec![false; known.len()];
+        let answer = |(record, &first): (&&Record, &usize)| {
+            let again = std::mem::replace(&mut answered[first], true);
+            known[first].answer(record, again)
+        };
+        self.records.iter().zip(&self.first_of).map(answer).collect()
+    }
+}
+
+impl<'a> First<'a> {
+    fn new(record: &'a Record, names: &mut Names) -> Self {
+        let recipients = record.recipients();
+        let refusal = match record.target {
+            Target::Group(_) => Some(no_such_group()),
+            Target::User(_) | Target::Channel(_) => None,
+        };
+        let timelines = match refusal {
+            Some(_) => SmallVec::new(),
+            None => std::iter::once(names.place(record.conversation.clone()))
+                .chain(recipients.iter().map(|user| names.place(Timeline::inbox(user))))
+                .collect(),
+        };
+        Self { record, recipients, timelines, refusal }
+    }
+
+    /// It is stored at `seqs`: in the conversation, then in each recipient's inbox.
+    pub(super) fn stored(&self, repeated: bool, send_time: i64, seqs: &[u64]) -> Option<Stored> {
+        let (&conv_seq, inboxes) = seqs.split_first()?;
+        if inboxes.len() != self.recipients.len() {
+            return None;
+        }
+        let inboxes = self.recipients.iter().cloned().zip(inboxes.iter().copied()).collect();
+        Some(Stored { repeated, send_time, conv_seq, inboxes })
+    }
+}
+
+impl Known {
+    fn answer(&self, record: &Record, again: bool) -> Outcome {
+        if self.hash != record.hash {
+            return Outcome::Refused(conflict(record));
+        }
+        match &self.outcome {
+            Outcome::Stored(stored) => {
+                Outcome::Stored(Stored { repeated: stored.repeated || again, ..stored.clone() })
+            }
+            Outcome::Refused(refusal) => Outcome::Refused(refusal.clone()),
+        }
+    }
+}
+
+/// Distinct timelines, in the order they were met.
+#[derive(Default)]
+struct Names {
+    places: HashMap<Timeline, usize>,
+}
+
+impl Names {
+    fn place(&mut self, name: Timeline) -> usize {
+        let next = self.places.len();
+        *self.places.entry(name).or_insert(next)
+    }
+
+    /// The names in byte order; the places in `firsts` are changed to match.
+    fn in_byte_order(self, firsts: &mut [First<'_>]) -> Vec<Timeline> {
+        let mut names: Vec<(Timeline, usize)> = self.places.into_iter().collect();
+        names.sort_unstable();
+        let mut moved = vec![0; names.len()];
+        for (to, (_, from)) in names.iter().enumerate() {
+            moved[*from] = to;
+        }
+        for place in firsts.iter_mut().flat_map(|first| &mut first.timelines) {
+            *place = moved[*place];
+        }
+        names.into_iter().map(|(name, _)| name).collect()
+    }
+}
+
+fn conflict(record: &Record) -> Refusal {
+    let message = format!(
+        "local_id {:?} was already used for another message of this sender: use a new one",
+        record.local_id.as_str()
+    );
+    Refusal::new(Code::Conflict, message)
+}
+
+fn no_such_group() -> Refusal {
+    Refusal::new(Code::PermissionDenied, "no such group, or you are not a member")
+}

@@ -1,0 +1,263 @@
+//! The store: the truth (invariant 1). Timelines with dense seqs, messages by (send_id, local_id), cursors, the epoch.
+//!
+//! One enum over the engines, each with hand-written SQL and migrations of its own; `contract` is the suite that every
+//! engine passes. Operations are coarse: append a batch, read a page, heads, cursors, retention (DESIGN section 12).
+
+pub mod sqlite;
+
+mod age;
+mod batch;
+mod page;
+
+#[cfg(test)]
+mod contract;
+
+use smallvec::SmallVec;
+use tidegate_proto::Refusal;
+use tidegate_proto::id::{DeviceId, UserId};
+use tidegate_proto::timeline::Timeline;
+
+use crate::body::Body;
+use crate::record::Record;
+
+/// The store, on one of the engines. Cheap to clone.
+///
+/// A future that is dropped midway leaves nothing half done: what was not committed is rolled back. Whether an append
+/// was, is unknown then; the same records again are answered like the first time.
+#[derive(Debug, Clone)]
+pub enum Store {
+    /// SQLite, embedded.
+    Sqlite(sqlite::Store),
+}
+
+impl Store {
+    /// Appends records in their order, all or nothing; what became of each, in the same order.
+    ///
+    /// When it returns, the batch is on disk. A group of records must not be larger than 20,000 entries.
+    pub async fn append(&self, records: &[&Record]) -> Result<Vec<Outcome>, StoreError> {
+        match self {
+            Self::Sqlite(store) => store.append(records).await,
+        }
+    }
+
+    /// A page of at most `limit` entries and about `max_bytes`, but of at least one entry if there is any.
+    ///
+    /// A range that begins below the floor begins at the floor: compare with the page's bounds. `now_ms`, since 1970,
+    /// decides what has expired.
+    pub async fn page(
+        &self,
+        timeline: &Timeline,
+        range: Range,
+        limit: usize,
+        max_bytes: usize,
+        now_ms: i64,
+    ) -> Result<Page, StoreError> {
+        match self {
+            Self::Sqlite(store) => store.page(timeline, range, limit, max_bytes, now_ms).await,
+        }
+    }
+
+    /// What a session of `user` on `device` starts from.
+    pub async fn inbox(&self, user: &UserId, device: &DeviceId) -> Result<Inbox, StoreError> {
+        match self {
+            Self::Sqlite(store) => store.inbox(user, device).await,
+        }
+    }
+
+    /// The bounds of each timeline, in the same order. One that has no entry yet has head 0 and floor 1.
+    pub async fn heads(&self, timelines: &[Timeline]) -> Result<Vec<Bounds>, StoreError> {
+        match self {
+            Self::Sqlite(store) => store.heads(timelines).await,
+        }
+    }
+
+    /// Keeps the cursors that are greater than those it has, and that all of them were used at `now_ms`.
+    pub async fn save_cursors(&self, cursors: &[CursorUpdate], now_ms: i64) -> Result<(), StoreError> {
+        match self {
+            Self::Sqlite(store) => store.save_cursors(cursors, now_ms).await,
+        }
+    }
+
+    /// The name of the life of the data: drawn when it was made, and by `new_epoch`.
+    pub async fn epoch(&self) -> Result<String, StoreError> {
+        match self {
+            Self::Sqlite(store) => store.epoch().await,
+        }
+    }
+
+    /// Draws a new epoch, as is due after a restore from a back-up.
+    pub async fn new_epoch(&self) -> Result<String, StoreError> {
+        match self {
+            Self::Sqlite(store) => store.new_epoch().await,
+        }
+    }
+
+    /// One step of retention, of at most `budget` rows: bodies that expired, entries by age and by count, names,
+    /// cursors. Appends go in between two steps.
+    ///
+    /// Call it again until it removed nothing: then everything has been looked at.
+    pub async fn retain(
+        &self,
+        retention: Retention,
+        now_ms: i64,
+        budget: usize,
+    ) -> Result<Removed, StoreError> {
+        match self {
+            Self::Sqlite(store) => store.retain(retention, now_ms, budget).await,
+        }
+    }
+
+    /// Whether it answers.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        match self {
+            Self::Sqlite(store) => store.ping().await,
+        }
+    }
+
+    /// Waits for the transaction in hand and closes everything. Later calls, of its clones too, fail with `Passing`.
+    pub async fn close(&self) -> Result<(), StoreError> {
+        match self {
+            Self::Sqlite(store) => store.close().await,
+        }
+    }
+}
+
+/// What became of one record of a batch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// It is stored, now or since an earlier time.
+    Stored(Stored),
+    /// It is refused for good: CONFLICT, or PERMISSION_DENIED.
+    Refused(Refusal),
+}
+
+/// Where a stored message stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stored {
+    /// Whether it was there before: the record is a repeat.
+    pub repeated: bool,
+    /// ms since 1970; of a repeat, that of the first.
+    pub send_time: i64,
+    /// Its seq in the conversation.
+    pub conv_seq: u64,
+    /// Its seq in each inbox.
+    pub inboxes: SmallVec<[(UserId, u64); 2]>,
+}
+
+impl Stored {
+    /// The message's seq in `user`'s inbox.
+    pub fn seq_of(&self, user: &UserId) -> Option<u64> {
+        self.inboxes.iter().find(|(owner, _)| owner == user).map(|(_, seq)| *seq)
+    }
+}
+
+/// Which part of a timeline to read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Range {
+    /// Entries with a greater seq, the lowest first chosen.
+    After(u64),
+    /// Entries with a smaller seq, the highest first chosen. In the page they stand in rising order too.
+    Before(u64),
+}
+
+/// A bounded piece of a timeline, read in one snapshot.
+#[derive(Debug, Clone)]
+pub struct Page {
+    /// In rising order of seq, without a hole within the page.
+    pub entries: Vec<(u64, PageEntry)>,
+    /// The timeline's head and floor in the same snapshot.
+    pub bounds: Bounds,
+    /// There are further entries in the direction asked for.
+    pub more: bool,
+}
+
+/// An entry as a page has it.
+#[derive(Debug, Clone)]
+pub enum PageEntry {
+    /// The message.
+    Msg(Body),
+    /// Expired or deleted: only its seq is left.
+    Gone,
+}
+
+/// A timeline's last seq, and the first one that is still there. Of an empty timeline: 0 and 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bounds {
+    /// The last seq given; 0: none yet.
+    pub head: u64,
+    /// The first seq that retention has left; at most head + 1.
+    pub floor: u64,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self { head: 0, floor: 1 }
+    }
+}
+
+/// What a session starts from.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Inbox {
+    /// The device's stored cursor; none for a device never seen.
+    pub cursor: Option<u64>,
+    /// The inbox's head and floor.
+    pub bounds: Bounds,
+}
+
+/// A device's cursor to be kept. Stored cursors only grow.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CursorUpdate {
+    /// Whose.
+    pub user: UserId,
+    /// Which device's.
+    pub device: DeviceId,
+    /// The seq up to which the device has everything.
+    pub cursor: u64,
+}
+
+/// How long and how much of timelines is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retention {
+    /// Entries older than this are removed, by send_time; `None`: at no age.
+    pub max_age_ms: Option<u64>,
+    /// Beyond this many entries of a timeline the oldest are removed; `None`: at no count.
+    pub max_entries: Option<u64>,
+    /// For how long (send_id, local_id) is remembered after a message was sent (invariant 4).
+    pub remember_ms: u64,
+    /// Cursors unused for this long are dropped.
+    pub cursor_ms: u64,
+}
+
+/// What a step of retention removed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Removed {
+    /// Entries of timelines.
+    pub entries: u64,
+    /// Bodies of messages.
+    pub bodies: u64,
+    /// Remembered pairs (send_id, local_id).
+    pub names: u64,
+    /// Cursors.
+    pub cursors: u64,
+}
+
+impl Removed {
+    /// Whether the step found nothing to do.
+    pub fn is_nothing(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// Why the store did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// It may work when tried again: locked, connection lost, disk full, closed in the meantime.
+    #[error("the store cannot take this for now")]
+    Passing(#[source] sqlx::Error),
+    /// The engine refuses the data or the statement; trying again does not help.
+    #[error("the store refuses this")]
+    Refused(#[source] sqlx::Error),
+    /// What is stored is not what this program writes.
+    #[error("the store is damaged: {0}")]
+    Damaged(String),
+}

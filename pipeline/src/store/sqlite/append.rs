@@ -1,0 +1,251 @@
+//! Appends a batch in one transaction.
+//!
+//! The order of DESIGN section 12 is made for engines whose writers run beside each other: claim by inserting, lock heads
+//! by raising. Here BEGIN IMMEDIATE keeps every other writer out, so a claim is a SELECT of the pairs that exist, and
+//! locking the heads is reading them; what follows are inserts of complete rows, none of which is changed again. Two
+//! commands to the connection's thread do it: look up, then write and commit.
+
+use sqlx::Row as _;
+use sqlx::sqlite::SqliteRow;
+use tidegate_proto::Refusal;
+use tidegate_proto::v1::Code;
+
+use super::connections::Writing;
+use super::script::{Answers, Script};
+use super::{Store, error, placements};
+use crate::record::Record;
+use crate::store::batch::{Batch, First, Known};
+use crate::store::{Outcome, StoreError};
+
+impl Store {
+    /// See [`crate::store::Store::append`].
+    pub(in crate::store) async fn append(&self, records: &[&Record]) -> Result<Vec<Outcome>, StoreError> {
+        if records.is_empty() {
+            return Ok(Vec::new());
+        }
+        let batch = Batch::new(records);
+        let mut writing = self.writer.lend().await?;
+        let found = look_up(&mut writing, &batch).await?;
+        let (written, known) = Written::new(&batch, found);
+        written.script().run(&mut writing).await.map_err(error::classify)?;
+        writing.give_back();
+        Ok(batch.outcomes(&known))
+    }
+}
+
+/// What the store has of a batch when its transaction begins.
+struct Found {
+    /// For each of the batch's firsts what is stored under its pair.
+    known: Vec<Option<Known>>,
+    /// For each of the batch's timelines its number and head.
+    heads: Vec<Option<(i64, u64)>>,
+    last_name: i64,
+    last_timeline: i64,
+}
+
+async fn look_up(writing: &mut Writing<'_>, batch: &Batch<'_>) -> Result<Found, StoreError> {
+    let mut script = Script::default();
+    script.statement("BEGIN IMMEDIATE").statement(LAST_IDS);
+    let firsts: Vec<(usize, &First<'_>)> = batch.firsts().iter().enumerate().collect();
+    script.rows(FIND_NAMES, 3, &firsts, |script, (place, first)| {
+        script.bind(first.record.local_id.as_str().as_bytes());
+        script.bind(first.record.sender.as_str().as_bytes());
+        script.bind(*place as i64);
+    });
+    let timelines: Vec<_> = batch.timelines().iter().enumerate().collect();
+    script.rows(FIND_HEADS, 2, &timelines, |script, (place, name)| {
+        script.bind(name.as_str().as_bytes()).bind(*place as i64);
+    });
+    let answers = script.run(writing).await.map_err(error::classify)?;
+    Found::new(batch, &answers)
+}
+
+impl Found {
+    fn new(batch: &Batch<'_>, answers: &Answers) -> Result<Self, StoreError> {
+        let mut found = Self {
+            known: vec![None; batch.firsts().len()],
+            heads: vec![None; batch.timelines().len()],
+            last_name: 0,
+            last_timeline: 0,
+        };
+        for row in answers.iter().flatten() {
+            // Each of the three SELECTs has a number of columns of its own.
+            match row.len() {
+                2 => (found.last_name, found.last_timeline) = (integer(row, 0)?, integer(row, 1)?),
+                3 => {
+                    let head = integer(row, 2)?.cast_unsigned();
+                    found.heads[place(row, batch.timelines().len())?] = Some((integer(row, 1)?, head));
+                }
+                _ => {
+                    let place = place(row, batch.firsts().len())?;
+                    found.known[place] = Some(known(row, &batch.firsts()[place])?);
+                }
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// What a row of `FIND_NAMES` says of a pair that was there before.
+fn known(row: &SqliteRow, first: &First<'_>) -> Result<Known, StoreError> {
+    let damaged = |what| StoreError::Damaged(format!("{what} of the name of {}", first.record.server_id));
+    let bytes: &[u8] = row.try_get_unchecked(1).map_err(error::classify)?;
+    let hash = bytes.try_into().map_err(|_| damaged("the hash"))?;
+    if row.try_get_unchecked::<Option<i64>, _>(4).map_err(error::classify)?.is_some() {
+        let code = i32::try_from(integer(row, 4)?).ok().and_then(|code| Code::try_from(code).ok());
+        let reason: String = row.try_get_unchecked(5).map_err(error::classify)?;
+        let refusal = Refusal::new(code.ok_or_else(|| damaged("the code"))?, reason);
+        return Ok(Known { hash, outcome: Outcome::Refused(refusal) });
+    }
+    let placements: &[u8] = row.try_get_unchecked(3).map_err(error::classify)?;
+    let placements = placements::decode(placements).ok_or_else(|| damaged("the seqs"))?;
+    let seqs: Vec<u64> = placements.iter().map(|(_, seq)| *seq).collect();
+    let stored = match first.record.hash == hash {
+        true => first.stored(true, integer(row, 2)?, &seqs).ok_or_else(|| damaged("the seqs"))?,
+        // Whoever it went to, this record is answered CONFLICT.
+        false => return Ok(Known { hash, outcome: Outcome::Refused(Refusal::new(Code::Conflict, "")) }),
+    };
+    Ok(Known { hash, outcome: Outcome::Stored(stored) })
+}
+
+/// The rows that a batch adds.
+#[derive(Default)]
+struct Written<'a> {
+    timelines: Vec<(i64, &'a str)>,
+    heads: Vec<(i64, u64)>,
+    /// Number of the message, its seq in the conversation, its placements.
+    messages: Vec<(i64, u64, Vec<u8>, &'a Record)>,
+    refused: Vec<(i64, &'a Refusal, &'a Record)>,
+    entries: Vec<(i64, u64, i64)>,
+}
+
+impl<'a> Written<'a> {
+    /// Gives seqs and numbers to what is new. Also what is stored for each of the batch's firsts afterwards.
+    fn new(batch: &'a Batch<'_>, found: Found) -> (Self, Vec<Known>) {
+        let mut written = Self::default();
+        let (ids, before) = numbers(&found);
+        let mut heads = before.clone();
+        let mut last = found.last_name;
+        let known = batch.firsts().iter().zip(found.known).map(|(first, known)| {
+            known.unwrap_or_else(|| {
+                last += 1;
+                written.add(last, first, &ids, &mut heads)
+            })
+        });
+        let known = known.collect();
+        for (place, name) in batch.timelines().iter().enumerate() {
+            if heads[place] == before[place] {
+                continue;
+            }
+            written.heads.push((ids[place], heads[place]));
+            if found.heads[place].is_none() {
+                written.timelines.push((ids[place], name.as_str()));
+            }
+        }
+        written.heads.sort_unstable();
+        written.entries.sort_unstable();
+        (written, known)
+    }
+
+    /// Adds the rows of a new record; what is stored under its pair then.
+    fn add(&mut self, id: i64, first: &'a First<'_>, ids: &[i64], heads: &mut [u64]) -> Known {
+        let record = first.record;
+        if let Some(refusal) = &first.refusal {
+            self.refused.push((id, refusal, record));
+            return Known { hash: record.hash, outcome: Outcome::Refused(refusal.clone()) };
+        }
+        let seqs = Batch::give_seqs(first, heads);
+        let pairs = || first.timelines.iter().map(|place| ids[*place]).zip(seqs.iter().copied());
+        self.entries.extend(pairs().map(|(timeline, seq)| (timeline, seq, id)));
+        self.messages.push((id, seqs[0], placements::encode(pairs()), record));
+        let stored = first.stored(false, record.send_time, &seqs);
+        let stored = stored.expect("give_seqs gives one to the conversation and to each inbox");
+        Known { hash: record.hash, outcome: Outcome::Stored(stored) }
+    }
+
+    /// Writes the rows and commits; with nothing to write it ends the transaction.
+    fn script(&self) -> Script {
+        let mut script = Script::default();
+        script.rows(ADD_TIMELINES, 2, &self.timelines, |script, (id, name)| {
+            script.bind(*id).bind(name.as_bytes());
+        });
+        script.rows(RAISE_HEADS, 2, &self.heads, |script, (id, head)| {
+            script.bind(*id).bind(head.cast_signed());
+        });
+        script.rows(ADD_NAMES, 6, &self.messages, |script, (id, _, placements, record)| {
+            bind_name(script, *id, record).bind(&placements[..]);
+        });
+        script.rows(ADD_REFUSED, 7, &self.refused, |script, (id, refusal, record)| {
+            bind_name(script, *id, record).bind(refusal.code as i64).bind(&*refusal.message);
+        });
+        script.rows(ADD_MESSAGES, 5, &self.messages, |script, (id, conv_seq, _, record)| {
+            script.bind(*id).bind(record.send_time).bind(record.expire_at);
+            script.bind(conv_seq.cast_signed()).bind(&record.encoded[..]);
+        });
+        script.rows(ADD_ENTRIES, 3, &self.entries, |script, (timeline, seq, message)| {
+            script.bind(*timeline).bind(seq.cast_signed()).bind(*message);
+        });
+        script.statement("COMMIT");
+        script
+    }
+}
+
+/// The number and head of each of the batch's timelines; those that are absent get the next numbers.
+fn numbers(found: &Found) -> (Vec<i64>, Vec<u64>) {
+    let mut last = found.last_timeline;
+    let number = |found: &Option<(i64, u64)>| {
+        found.unwrap_or_else(|| {
+            last += 1;
+            (last, 0)
+        })
+    };
+    found.heads.iter().map(number).unzip()
+}
+
+fn bind_name<'s>(script: &'s mut Script, id: i64, record: &Record) -> &'s mut Script {
+    script.bind(id).bind(record.local_id.as_str().as_bytes()).bind(record.sender.as_str().as_bytes());
+    script.bind(&record.hash[..]).bind(record.send_time)
+}
+
+fn integer(row: &SqliteRow, column: usize) -> Result<i64, StoreError> {
+    row.try_get_unchecked(column).map_err(error::classify)
+}
+
+/// The place that was bound with a row and came back with it, in its first column.
+fn place(row: &SqliteRow, count: usize) -> Result<usize, StoreError> {
+    let place = usize::try_from(integer(row, 0)?).ok().filter(|place| *place < count);
+    place.ok_or_else(|| StoreError::Damaged("a row came back with a place that was never given".to_owned()))
+}
+
+const LAST_IDS: &str =
+    "SELECT coalesce((SELECT max(id) FROM names), 0), coalesce((SELECT max(id) FROM timelines), 0)";
+
+// CROSS JOIN keeps the order of the tables, so that the given rows are looked up one by one.
+const FIND_NAMES: (&str, &str) = (
+    "SELECT v.column3, n.hash, n.send_time, n.placements, n.refused, n.reason FROM (",
+    ") v CROSS JOIN names n ON n.local_id = v.column1 AND n.send_id = v.column2",
+);
+const FIND_HEADS: (&str, &str) = (
+    "SELECT v.column2, t.id, h.head FROM (",
+    ") v CROSS JOIN timelines t ON t.name = v.column1 CROSS JOIN heads h ON h.timeline = t.id",
+);
+const ADD_TIMELINES: (&str, &str) =
+    ("INSERT INTO timelines (id, name) SELECT * FROM (", ") WHERE column1 IS NOT NULL");
+const RAISE_HEADS: (&str, &str) = (
+    "INSERT INTO heads (timeline, head, floor) SELECT column1, column2, 1 FROM (",
+    ") WHERE column1 IS NOT NULL ON CONFLICT (timeline) DO UPDATE SET head = excluded.head",
+);
+const ADD_NAMES: (&str, &str) = (
+    "INSERT INTO names (id, local_id, send_id, hash, send_time, placements) SELECT * FROM (",
+    ") WHERE column1 IS NOT NULL",
+);
+const ADD_REFUSED: (&str, &str) = (
+    "INSERT INTO names (id, local_id, send_id, hash, send_time, refused, reason) SELECT * FROM (",
+    ") WHERE column1 IS NOT NULL",
+);
+const ADD_MESSAGES: (&str, &str) = (
+    "INSERT INTO messages (id, send_time, expire_at, conv_seq, body) SELECT * FROM (",
+    ") WHERE column1 IS NOT NULL",
+);
+const ADD_ENTRIES: (&str, &str) =
+    ("INSERT INTO entries (timeline, seq, message) SELECT * FROM (", ") WHERE column1 IS NOT NULL");

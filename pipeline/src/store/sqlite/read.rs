@@ -1,0 +1,159 @@
+//! Pages, heads, and what a session starts from. Each is a single SELECT, so each is one snapshot.
+
+use futures_util::TryStreamExt as _;
+use sqlx::Row as _;
+use sqlx::sqlite::SqliteRow;
+use tidegate_proto::id::{DeviceId, UserId};
+use tidegate_proto::timeline::Timeline;
+use tracing::error;
+
+use super::script::Script;
+use super::{Store, error};
+use crate::body::Body;
+use crate::store::page::PageBuilder;
+use crate::store::{Bounds, Inbox, Page, PageEntry, Range, StoreError};
+
+impl Store {
+    /// See [`crate::store::Store::page`].
+    pub(in crate::store) async fn page(
+        &self,
+        timeline: &Timeline,
+        range: Range,
+        limit: usize,
+        max_bytes: usize,
+        now_ms: i64,
+    ) -> Result<Page, StoreError> {
+        let (sql, from) = match range {
+            Range::After(seq) => (PAGE_AFTER, seq),
+            Range::Before(seq) => (PAGE_BEFORE, seq),
+        };
+        let mut reading = self.readers.lend().await?;
+        let query = sqlx::query(sql)
+            .bind(now_ms)
+            .bind(saturated(from))
+            .bind(timeline.as_str().as_bytes())
+            .bind(saturated(limit.max(1) as u64));
+        let mut builder = PageBuilder::new(range, limit, max_bytes);
+        let result = {
+            let mut rows = query.fetch(&mut *reading);
+            loop {
+                match rows.try_next().await {
+                    Ok(Some(row)) => match add(&mut builder, timeline, &row) {
+                        Ok(true) => {}
+                        Ok(false) => break Ok(()),
+                        Err(error) => break Err(error),
+                    },
+                    Ok(None) => break Ok(()),
+                    Err(error) => break Err(error),
+                }
+            }
+        };
+        if let Err(error) = result {
+            reading.discard();
+            return Err(error::classify(error));
+        }
+        Ok(builder.finish(timeline))
+    }
+
+    /// See [`crate::store::Store::inbox`].
+    pub(in crate::store) async fn inbox(
+        &self,
+        user: &UserId,
+        device: &DeviceId,
+    ) -> Result<Inbox, StoreError> {
+        let query = sqlx::query(INBOX)
+            .bind(user.as_str().as_bytes())
+            .bind(device.as_str().as_bytes())
+            .bind(Timeline::inbox(user).as_str().as_bytes().to_vec());
+        let Some(row) = self.read_optional(query).await? else {
+            return Ok(Inbox::default());
+        };
+        let cursor: Option<i64> = row.try_get_unchecked(0).map_err(error::classify)?;
+        let bounds = bounds(&row, 1).map_err(error::classify)?;
+        Ok(Inbox { cursor: cursor.map(i64::cast_unsigned), bounds })
+    }
+
+    /// See [`crate::store::Store::heads`].
+    pub(in crate::store) async fn heads(&self, timelines: &[Timeline]) -> Result<Vec<Bounds>, StoreError> {
+        let mut heads = vec![Bounds::default(); timelines.len()];
+        let named: Vec<(usize, &Timeline)> = timelines.iter().enumerate().collect();
+        // A connection is given back in between, so that a long list does not hold up the others.
+        for chunk in named.chunks(HEADS_AT_ONCE) {
+            let mut script = Script::default();
+            script.rows(HEADS, 2, chunk, |script, (place, name)| {
+                script.bind(name.as_str().as_bytes()).bind(*place as i64);
+            });
+            for row in self.read_script(script).await?.iter().flatten() {
+                let place: i64 = row.try_get_unchecked(0).map_err(error::classify)?;
+                heads[place as usize] = bounds(row, 1).map_err(error::classify)?;
+            }
+        }
+        Ok(heads)
+    }
+}
+
+/// Adds a row of a page; whether more are wanted.
+fn add(builder: &mut PageBuilder, timeline: &Timeline, row: &SqliteRow) -> Result<bool, sqlx::Error> {
+    builder.bounds(bounds(row, 0)?);
+    let Some(seq) = row.try_get_unchecked::<Option<i64>, _>(2)? else {
+        return Ok(false);
+    };
+    let seq = seq.cast_unsigned();
+    let Some(conv_seq) = row.try_get_unchecked::<Option<i64>, _>(3)? else {
+        error!(%timeline, seq, "an entry leads to no message: served as gone");
+        return Ok(builder.add(seq, PageEntry::Gone));
+    };
+    let Some(encoded) = row.try_get_unchecked::<Option<&[u8]>, _>(4)? else {
+        return Ok(builder.add(seq, PageEntry::Gone));
+    };
+    let entry = Body::from_stored(encoded, conv_seq.cast_unsigned()).map_or_else(
+        || {
+            error!(%timeline, seq, "a stored message cannot be decoded: served as gone");
+            PageEntry::Gone
+        },
+        PageEntry::Msg,
+    );
+    Ok(builder.add(seq, entry))
+}
+
+/// Head and floor from two columns, NULL where there is no such timeline.
+fn bounds(row: &SqliteRow, column: usize) -> Result<Bounds, sqlx::Error> {
+    let (head, floor): (Option<i64>, Option<i64>) =
+        (row.try_get_unchecked(column)?, row.try_get_unchecked(column + 1)?);
+    Ok(match (head, floor) {
+        (Some(head), Some(floor)) => Bounds { head: head.cast_unsigned(), floor: floor.cast_unsigned() },
+        _ => Bounds::default(),
+    })
+}
+
+fn saturated(figure: u64) -> i64 {
+    i64::try_from(figure).unwrap_or(i64::MAX)
+}
+
+// The body of an expired message is not even read.
+macro_rules! page {
+    ($compare:literal, $order:literal) => {
+        concat!(
+            "SELECT h.head, h.floor, e.seq, m.conv_seq, \
+             CASE WHEN m.expire_at = 0 OR m.expire_at > ? THEN m.body END \
+             FROM timelines t JOIN heads h ON h.timeline = t.id \
+             LEFT JOIN entries e ON e.timeline = t.id AND e.seq ",
+            $compare,
+            " ? LEFT JOIN messages m ON m.id = e.message WHERE t.name = ? ORDER BY e.seq ",
+            $order,
+            " LIMIT ?"
+        )
+    };
+}
+const PAGE_AFTER: &str = page!(">", "ASC");
+const PAGE_BEFORE: &str = page!("<", "DESC");
+
+const INBOX: &str = "SELECT c.cursor, h.head, h.floor FROM (SELECT 1) \
+     LEFT JOIN cursors c ON c.user_id = ? AND c.device_id = ? \
+     LEFT JOIN timelines t ON t.name = ? LEFT JOIN heads h ON h.timeline = t.id";
+
+const HEADS: (&str, &str) = (
+    "SELECT v.column2, h.head, h.floor FROM (",
+    ") v CROSS JOIN timelines t ON t.name = v.column1 CROSS JOIN heads h ON h.timeline = t.id",
+);
+const HEADS_AT_ONCE: usize = 512;

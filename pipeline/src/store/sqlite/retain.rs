@@ -1,0 +1,295 @@
+//! Retention, in steps: each call finds some work with a reader, and does it in one short transaction of the writer, so
+//! that appends go in between.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use sqlx::Row as _;
+use sqlx::sqlite::SqliteRow;
+
+use super::connections::Writing;
+use super::script::{Answers, Script};
+use super::{Store, error, placements};
+use crate::store::age::{Age, Aged};
+use crate::store::{Removed, Retention, StoreError};
+
+/// Where the passes over the tables stand between steps.
+#[derive(Debug, Default)]
+pub(super) struct Walk {
+    /// Timelines up to this number have been looked at for their count.
+    timeline: i64,
+    /// Names up to this number have been looked at.
+    name: i64,
+}
+
+impl Store {
+    /// See [`crate::store::Store::retain`].
+    pub(in crate::store) async fn retain(
+        &self,
+        retention: Retention,
+        now_ms: i64,
+        budget: usize,
+    ) -> Result<Removed, StoreError> {
+        let budget = budget.clamp(1, MAX_STEP_ROWS);
+        let mut walk = self.walk.lock().await;
+        let mut removed = self.empty_expired(now_ms, budget).await?;
+        if removed.is_nothing()
+            && let Some(max_age_ms) = retention.max_age_ms
+        {
+            removed = self.remove_old(Age::new(max_age_ms, now_ms), budget).await?;
+        }
+        if removed.is_nothing()
+            && let Some(max_entries) = retention.max_entries
+        {
+            removed = self.remove_many(max_entries, &mut walk, budget).await?;
+        }
+        if removed.is_nothing() {
+            removed = self.forget_names(Age::new(retention.remember_ms, now_ms), &mut walk, budget).await?;
+        }
+        if removed.is_nothing() {
+            removed = self.forget_cursors(Age::new(retention.cursor_ms, now_ms), budget).await?;
+        }
+        Ok(removed)
+    }
+
+    /// Bodies past their expire_at; the entries stay and are served as gone.
+    async fn empty_expired(&self, now_ms: i64, budget: usize) -> Result<Removed, StoreError> {
+        let ids = self.read_all(sqlx::query(EXPIRED).bind(now_ms).bind(budget as i64)).await?;
+        let ids = integers(&ids, 0)?;
+        let mut script = Script::default();
+        script.rows(EMPTY_MESSAGES, 1, &ids, |script, id| {
+            script.bind(*id);
+        });
+        self.write(script, ids.len()).await?;
+        Ok(Removed { bodies: ids.len() as u64, ..Removed::default() })
+    }
+
+    /// The oldest messages: numbers rise with time, so they are a prefix of every timeline they are in.
+    async fn remove_old(&self, age: Age, budget: usize) -> Result<Removed, StoreError> {
+        let oldest = self.read_all(sqlx::query(OLDEST_MESSAGES).bind(budget as i64)).await?;
+        let times = oldest.iter().map(|row| integer(row, 1)).collect::<Result<Vec<_>, _>>()?;
+        let mut floors = BTreeMap::new();
+        let mut entries = 0;
+        for row in &oldest[..age.old_prefix(times)] {
+            let placements = placements_of(row, 2)?;
+            entries += placements.len();
+            if entries > budget && !floors.is_empty() {
+                break;
+            }
+            for (timeline, seq) in placements {
+                floors.insert(timeline, seq + 1);
+            }
+        }
+        self.raise_floors(floors).await
+    }
+
+    /// The oldest entries of timelines that have too many.
+    async fn remove_many(
+        &self,
+        max_entries: u64,
+        walk: &mut Walk,
+        budget: usize,
+    ) -> Result<Removed, StoreError> {
+        let max_entries = i64::try_from(max_entries).unwrap_or(i64::MAX);
+        let query = sqlx::query(TOO_LONG).bind(walk.timeline).bind(max_entries).bind(budget as i64);
+        let mut left = budget as i64;
+        let mut floors = BTreeMap::new();
+        let rows = self.read_all(query).await?;
+        for row in &rows {
+            let (timeline, head, floor) = (integer(row, 0)?, integer(row, 1)?, integer(row, 2)?);
+            let excess = head - floor + 1 - max_entries;
+            floors.insert(timeline, (floor + excess.min(left)).cast_unsigned());
+            left -= excess;
+            if left < 0 {
+                break;
+            }
+            walk.timeline = timeline;
+        }
+        if rows.is_empty() {
+            walk.timeline = 0;
+        }
+        self.raise_floors(floors).await
+    }
+
+    /// Raises floors, removes the entries below them, and the messages that no entry leads to any more.
+    async fn raise_floors(&self, floors: BTreeMap<i64, u64>) -> Result<Removed, StoreError> {
+        if floors.is_empty() {
+            return Ok(Removed::default());
+        }
+        let mut writing = self.writer.lend().await?;
+        let messages = remove_entries(&mut writing, &floors).await?;
+        let dead = dead(&mut writing, &messages).await?;
+        let mut script = Script::default();
+        script.rows(REMOVE_MESSAGES, 1, &dead, |script, id| {
+            script.bind(*id);
+        });
+        script.statement("COMMIT");
+        script.run(&mut writing).await.map_err(error::classify)?;
+        writing.give_back();
+        Ok(Removed { entries: messages.len() as u64, bodies: dead.len() as u64, ..Removed::default() })
+    }
+
+    /// Names that were remembered long enough and whose message is gone.
+    async fn forget_names(&self, age: Age, walk: &mut Walk, budget: usize) -> Result<Removed, StoreError> {
+        let mut forgotten = Vec::new();
+        while forgotten.is_empty() {
+            let rows = self.read_all(sqlx::query(NAMES).bind(walk.name).bind(budget as i64)).await?;
+            let mut end = rows.is_empty();
+            for row in &rows {
+                let (id, has_message) = (integer(row, 0)?, integer(row, 2)? != 0);
+                match age.of(integer(row, 1)?) {
+                    Aged::Old if !has_message => forgotten.push(id),
+                    Aged::Old | Aged::Ahead => {}
+                    Aged::Current => {
+                        end = true;
+                        break;
+                    }
+                }
+                walk.name = id;
+            }
+            if end {
+                walk.name = 0;
+                break;
+            }
+        }
+        let mut script = Script::default();
+        script.rows(FORGET_NAMES, 1, &forgotten, |script, id| {
+            script.bind(*id);
+        });
+        self.write(script, forgotten.len()).await?;
+        Ok(Removed { names: forgotten.len() as u64, ..Removed::default() })
+    }
+
+    /// Cursors that no device used for long.
+    async fn forget_cursors(&self, age: Age, budget: usize) -> Result<Removed, StoreError> {
+        let unused =
+            self.read_all(sqlx::query(UNUSED_CURSORS).bind(age.cutoff()).bind(budget as i64)).await?;
+        let key = |row: &SqliteRow| Ok((bytes(row, 0)?.to_vec(), bytes(row, 1)?.to_vec()));
+        let keys = unused.iter().map(key).collect::<Result<Vec<_>, StoreError>>()?;
+        // A cursor that was used in between stays.
+        let before =
+            format!("DELETE FROM cursors WHERE used_at < {} AND (user_id, device_id) IN (", age.cutoff());
+        let mut script = Script::default();
+        script.rows((&before, ")"), 2, &keys, |script, (user, device)| {
+            script.bind(&user[..]).bind(&device[..]);
+        });
+        self.write(script, unused.len()).await?;
+        Ok(Removed { cursors: unused.len() as u64, ..Removed::default() })
+    }
+
+    /// Runs a script as one transaction, if it has anything to do.
+    async fn write(&self, script: Script, rows: usize) -> Result<(), StoreError> {
+        if rows == 0 {
+            return Ok(());
+        }
+        let mut writing = self.writer.lend().await?;
+        let mut transaction = Script::default();
+        transaction.statement("BEGIN IMMEDIATE").append(script).statement("COMMIT");
+        transaction.run(&mut writing).await.map_err(error::classify)?;
+        writing.give_back();
+        Ok(())
+    }
+}
+
+/// Begins the transaction, raises the floors and removes what is below; the messages of what was removed.
+async fn remove_entries(
+    writing: &mut Writing<'_>,
+    floors: &BTreeMap<i64, u64>,
+) -> Result<Vec<i64>, StoreError> {
+    let timelines: Vec<i64> = floors.keys().copied().collect();
+    let mut script = Script::default();
+    script.statement("BEGIN IMMEDIATE");
+    select_floors(&mut script, &timelines);
+    let present = floors_of(&script.run(writing).await.map_err(error::classify)?)?;
+
+    let below = |(&timeline, &floor): (&i64, &u64)| {
+        let present = present.get(&timeline).copied().unwrap_or(floor);
+        (present..floor).map(move |seq| (timeline, seq.cast_signed()))
+    };
+    let entries: Vec<(i64, i64)> = floors.iter().flat_map(below).collect();
+    let raised: Vec<(&i64, &u64)> = floors.iter().collect();
+    let mut script = Script::default();
+    script.rows(REMOVE_ENTRIES, 2, &entries, |script, (timeline, seq)| {
+        script.bind(*timeline).bind(*seq);
+    });
+    script.rows(RAISE_FLOORS, 2, &raised, |script, (timeline, floor)| {
+        script.bind(**timeline).bind(floor.cast_signed());
+    });
+    let removed = script.run(writing).await.map_err(error::classify)?;
+    removed.iter().flatten().map(|row| integer(row, 0)).collect()
+}
+
+/// Which of the messages have no entry left: all of their places are below the floors.
+async fn dead(writing: &mut Writing<'_>, messages: &[i64]) -> Result<Vec<i64>, StoreError> {
+    let distinct: Vec<i64> = messages.iter().copied().collect::<HashSet<_>>().into_iter().collect();
+    let mut script = Script::default();
+    script.rows(PLACEMENTS, 1, &distinct, |script, id| {
+        script.bind(*id);
+    });
+    let answers = script.run(writing).await.map_err(error::classify)?;
+    let places = |row| Ok((integer(row, 0)?, placements_of(row, 1)?));
+    let places: Vec<(i64, Vec<(i64, u64)>)> =
+        answers.iter().flatten().map(places).collect::<Result<_, StoreError>>()?;
+
+    let timelines = places.iter().flat_map(|(_, places)| places).map(|(timeline, _)| *timeline);
+    let timelines: Vec<i64> = timelines.collect::<HashSet<_>>().into_iter().collect();
+    let mut script = Script::default();
+    select_floors(&mut script, &timelines);
+    let floors = floors_of(&script.run(writing).await.map_err(error::classify)?)?;
+    let is_dead = |places: &[(i64, u64)]| {
+        places.iter().all(|(timeline, seq)| floors.get(timeline).is_none_or(|floor| seq < floor))
+    };
+    Ok(places.iter().filter(|(_, places)| is_dead(places)).map(|(id, _)| *id).collect())
+}
+
+fn select_floors(script: &mut Script, timelines: &[i64]) {
+    script.rows(FLOORS, 1, timelines, |script, timeline| {
+        script.bind(*timeline);
+    });
+}
+
+fn floors_of(answers: &Answers) -> Result<HashMap<i64, u64>, StoreError> {
+    let floor = |row| Ok((integer(row, 0)?, integer(row, 1)?.cast_unsigned()));
+    answers.iter().flatten().map(floor).collect()
+}
+
+fn placements_of(row: &SqliteRow, column: usize) -> Result<Vec<(i64, u64)>, StoreError> {
+    placements::decode(bytes(row, column)?)
+        .ok_or_else(|| StoreError::Damaged("the seqs of a name".to_owned()))
+}
+
+fn bytes(row: &SqliteRow, column: usize) -> Result<&[u8], StoreError> {
+    row.try_get_unchecked(column).map_err(error::classify)
+}
+
+fn integers(rows: &[SqliteRow], column: usize) -> Result<Vec<i64>, StoreError> {
+    rows.iter().map(|row| integer(row, column)).collect()
+}
+
+fn integer(row: &SqliteRow, column: usize) -> Result<i64, StoreError> {
+    row.try_get_unchecked(column).map_err(error::classify)
+}
+
+/// The most rows of a step: the writer is held for some milliseconds.
+const MAX_STEP_ROWS: usize = 2_000;
+
+const EXPIRED: &str = "SELECT id FROM messages \
+     WHERE expire_at <> 0 AND body IS NOT NULL AND expire_at <= ? ORDER BY expire_at LIMIT ?";
+const OLDEST_MESSAGES: &str = "SELECT m.id, m.send_time, n.placements FROM messages m \
+     CROSS JOIN names n ON n.id = m.id ORDER BY m.id LIMIT ?";
+const TOO_LONG: &str = "SELECT timeline, head, floor FROM heads \
+     WHERE timeline > ? AND head - floor >= ? ORDER BY timeline LIMIT ?";
+const NAMES: &str = "SELECT n.id, n.send_time, m.id IS NOT NULL FROM names n \
+     LEFT JOIN messages m ON m.id = n.id WHERE n.id > ? ORDER BY n.id LIMIT ?";
+const UNUSED_CURSORS: &str = "SELECT user_id, device_id FROM cursors WHERE used_at < ? LIMIT ?";
+
+const EMPTY_MESSAGES: (&str, &str) = ("UPDATE messages SET body = NULL WHERE id IN (", ")");
+const REMOVE_ENTRIES: (&str, &str) =
+    ("DELETE FROM entries WHERE (timeline, seq) IN (", ") RETURNING message");
+const RAISE_FLOORS: (&str, &str) = (
+    "UPDATE heads SET floor = v.column2 FROM (",
+    ") v WHERE heads.timeline = v.column1 AND heads.floor < v.column2",
+);
+const FLOORS: (&str, &str) = ("SELECT timeline, floor FROM heads WHERE timeline IN (", ")");
+const PLACEMENTS: (&str, &str) = ("SELECT id, placements FROM names WHERE id IN (", ")");
+const REMOVE_MESSAGES: (&str, &str) = ("DELETE FROM messages WHERE id IN (", ")");
+const FORGET_NAMES: (&str, &str) = ("DELETE FROM names WHERE id IN (", ")");

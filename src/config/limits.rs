@@ -1,0 +1,38 @@
+//! `[limits]`: what one client, one user and all of them may take.
+
+use super::section::{Invalid, in_range, section};
+
+section! {
+    /// Beyond each there is a documented answer, and nothing grows.
+    Limits {
+        /// Live connections of all transports; the next is refused. Each WebSocket needs a file descriptor.
+        max_connections: u32 = 20_000,
+        /// Live sessions of one user; the next gets LIMIT.
+        sessions_per_user: u32 = 16,
+        /// What may wait for a client that reads slowly; then its feed goes over to reading the store.
+        outbox_bytes: u32 = 256 * 1024,
+        /// Sends of one session; above it RATE_LIMITED.
+        messages_per_second: u32 = 200,
+        /// How many sends may come at once after a pause.
+        messages_burst: u32 = 1_000,
+        /// Signals of one session; above it they are dropped.
+        signals_per_second: u32 = 100,
+        /// How many signals may come at once after a pause.
+        signals_burst: u32 = 200,
+    }
+}
+
+impl Limits {
+    pub(super) fn validate(&self) -> Result<(), Invalid> {
+        in_range("limits.max_connections", self.max_connections.into(), 1..=10_000_000)?;
+        in_range("limits.sessions_per_user", self.sessions_per_user.into(), 1..=10_000)?;
+        // Not below a frame, which could never be queued, nor so large that a thousand slow clients fill the memory.
+        in_range("limits.outbox_bytes", self.outbox_bytes.into(), 80 * 1024..=64 * 1024 * 1024)?;
+        in_range("limits.messages_per_second", self.messages_per_second.into(), 1..=RATE_MAX)?;
+        in_range("limits.messages_burst", self.messages_burst.into(), 1..=RATE_MAX)?;
+        in_range("limits.signals_per_second", self.signals_per_second.into(), 1..=RATE_MAX)?;
+        in_range("limits.signals_burst", self.signals_burst.into(), 1..=RATE_MAX)
+    }
+}
+
+const RATE_MAX: u64 = 1_000_000;

@@ -1,0 +1,199 @@
+//! The configuration: defaults, then a TOML file, then `TIDEGATE_…` variables, then flags, each over the one before.
+//!
+//! A setting `section.key` has the variable `TIDEGATE_SECTION__KEY`. An unknown name is an error that names the nearest
+//! known one, and every error says where the value comes from. `docs/tidegate.example.toml` is the reference for users.
+
+mod api;
+mod auth;
+mod endpoint;
+mod keys;
+mod layers;
+mod limits;
+mod list;
+pub(crate) mod listen;
+pub(crate) mod log;
+mod origin;
+pub(crate) mod retention;
+mod secret;
+mod section;
+mod stop;
+mod tls;
+
+use std::ffi::OsString;
+use std::io;
+use std::path::PathBuf;
+
+use anyhow::anyhow;
+use serde::{Deserialize, Serialize};
+
+pub(crate) use keys::FILE_VARIABLE;
+use layers::Layers;
+pub(crate) use layers::Place;
+use section::Invalid;
+
+/// Everything that can be set. Paths are relative to the working directory.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Config {
+    /// The data folder: messages, the development certificate and secret. One process at a time.
+    pub(crate) data: PathBuf,
+    /// Where clients and operators come in.
+    pub(crate) listen: listen::Listen,
+    /// The certificate.
+    pub(crate) tls: tls::Tls,
+    /// How the tokens of users are verified.
+    pub(crate) auth: auth::Auth,
+    /// The backends that may send over HTTP.
+    pub(crate) api: api::Api,
+    /// What clients may take.
+    pub(crate) limits: limits::Limits,
+    /// How long and how much is kept.
+    pub(crate) retention: retention::Retention,
+    /// What the program says of itself.
+    pub(crate) log: log::Log,
+    /// How the program ends.
+    pub(crate) stop: stop::Stop,
+}
+
+/// Where the layers above the defaults come from.
+#[derive(Debug, Default)]
+pub(crate) struct Sources {
+    /// The file; `None`: none is read.
+    pub(crate) file: Option<PathBuf>,
+    /// The environment; what does not begin with `TIDEGATE_` is ignored.
+    pub(crate) variables: Vec<(OsString, OsString)>,
+    /// Of flags: how to call it in an error, the setting and its text.
+    pub(crate) flags: Vec<(String, String, String)>,
+}
+
+/// Why a configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    /// The file is not there, not readable or not UTF-8.
+    #[error("cannot read the configuration {}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// No setting has this name.
+    #[error("{place}: unknown setting {key}; the nearest known one is {nearest}")]
+    UnknownKey {
+        /// Where it is.
+        place: Place,
+        /// What was written.
+        key: String,
+        /// What may have been meant.
+        nearest: String,
+    },
+    /// Not TOML, or not the type that the setting has.
+    #[error("{place}: {message}")]
+    Rejected {
+        /// Where.
+        place: Place,
+        /// What is wrong.
+        message: String,
+    },
+    /// The right type and a wrong value.
+    #[error("{place}: {key}")]
+    Invalid {
+        /// Where it was set.
+        place: Place,
+        /// The setting.
+        key: &'static str,
+        /// What is wrong and what to do.
+        #[source]
+        problem: anyhow::Error,
+    },
+}
+
+impl Config {
+    /// Puts the layers together and validates the result: types, ranges, what must or may not go together, the keys of
+    /// `auth` and `api` as they are on disk. Certificates, ports and the data folder are not looked at.
+    pub(crate) fn load(sources: &Sources) -> Result<Self, Error> {
+        let mut layers = Layers::default();
+        if let Some(path) = &sources.file {
+            let unreadable = |source| Error::Unreadable { path: path.clone(), source };
+            layers.file(path, &std::fs::read_to_string(path).map_err(unreadable)?)?;
+        }
+        for (name, text) in &sources.variables {
+            let Some((name, key)) = name.to_str().and_then(|name| Some((name, keys::of_variable(name)?)))
+            else {
+                continue;
+            };
+            let place = Place::Variable(name.to_owned());
+            match text.to_str() {
+                Some(text) => layers.value(&key, text, place)?,
+                None => return Err(Error::Rejected { place, message: "is not UTF-8".to_owned() }),
+            }
+        }
+        for (flag, key, text) in &sources.flags {
+            layers.value(key, text, Place::Flag(flag.clone()))?;
+        }
+        let config = layers.config()?;
+        let invalid = |Invalid { key, problem }| Error::Invalid { place: layers.place(key), key, problem };
+        config.validate().map_err(invalid)?;
+        Ok(config)
+    }
+
+    /// Whether the gateway makes its own tokens: no auth is configured. Then every listener is on loopback, or the
+    /// configuration would not be valid (DESIGN section 11).
+    pub(crate) fn is_development(&self) -> bool {
+        self.auth.algorithm.is_none()
+    }
+
+    fn validate(&self) -> Result<(), Invalid> {
+        if self.data.as_os_str().is_empty() {
+            return Err(Invalid::new("data", anyhow!("give the path of a folder")));
+        }
+        self.listen.validate()?;
+        self.tls.validate()?;
+        let auth = self.auth.verifier()?;
+        if auth.is_none()
+            && let Some((key, endpoint)) =
+                self.listen.endpoints().find(|(_, endpoint)| !endpoint.is_loopback())
+        {
+            let problem =
+                anyhow!("{endpoint} is not on loopback, so users must be verified: configure [auth]");
+            return Err(Invalid { key, problem });
+        }
+        self.api.all_keys()?;
+        self.limits.validate()?;
+        self.retention.validate()?;
+        self.log.filter()?;
+        self.stop.validate()
+    }
+
+    const TOP: &'static [&'static str] = &["data"];
+    const SECTIONS: &'static [(&'static str, &'static [&'static str])] = &[
+        ("listen", listen::Listen::KEYS),
+        ("tls", tls::Tls::KEYS),
+        ("auth", auth::Auth::KEYS),
+        ("api", api::Api::KEYS),
+        ("limits", limits::Limits::KEYS),
+        ("retention", retention::Retention::KEYS),
+        ("log", log::Log::KEYS),
+        ("stop", stop::Stop::KEYS),
+    ];
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            data: "tidegate-data".into(),
+            listen: listen::Listen::default(),
+            tls: tls::Tls::default(),
+            auth: auth::Auth::default(),
+            api: api::Api::default(),
+            limits: limits::Limits::default(),
+            retention: retention::Retention::default(),
+            log: log::Log::default(),
+            stop: stop::Stop::default(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,96 @@
+//! Binds every listener before anything else is done, so that a port in use is the first thing said.
+
+use std::net::{SocketAddr, TcpListener as StdTcpListener, UdpSocket};
+
+use anyhow::Context as _;
+use tidegate_certs::Identity;
+use tokio::net::TcpListener;
+
+use crate::config::Config;
+use crate::config::listen::Listen;
+
+/// The sockets, bound and not yet served.
+#[derive(Debug)]
+pub(super) struct Bound {
+    /// HTTP and ws.
+    pub(super) plain: Vec<TcpListener>,
+    /// HTTPS and wss, of the same numbers as `udp`.
+    pub(super) secure: Vec<TcpListener>,
+    /// QUIC and WebTransport.
+    pub(super) udp: Vec<UdpSocket>,
+}
+
+impl Bound {
+    /// Binds what is configured.
+    pub(super) fn bind(listen: &Listen) -> anyhow::Result<Self> {
+        let mut bound = Self { plain: Vec::new(), secure: Vec::new(), udp: Vec::new() };
+        for address in listen.http.iter().flat_map(|endpoint| endpoint.addresses()) {
+            bound.plain.push(tcp(address, "listen.http")?);
+        }
+        for address in listen.quic.iter().flat_map(|endpoint| endpoint.addresses()) {
+            let tcp = tcp(address, "listen.quic")?;
+            // With port 0 the system picks one; both protocols get the same.
+            let address = tcp.local_addr().context("listen.quic")?;
+            let udp = UdpSocket::bind(address).with_context(|| in_use("listen.quic", "UDP", address))?;
+            bound.secure.push(tcp);
+            bound.udp.push(udp);
+        }
+        Ok(bound)
+    }
+
+    /// The ports of HTTP and ws.
+    pub(super) fn plain_ports(&self) -> Vec<u16> {
+        ports(&self.plain)
+    }
+
+    /// The ports of QUIC, WebTransport, HTTPS and wss.
+    pub(super) fn secure_ports(&self) -> Vec<u16> {
+        ports(&self.secure)
+    }
+
+    /// Where the demo connects: (WebTransport, WebSocket). Chromium reaches WebTransport on localhost only by ::1, so
+    /// the address is named.
+    pub(super) fn demo_urls(&self) -> (String, String) {
+        let first = |ports: Vec<u16>| ports.first().copied().unwrap_or_default();
+        let webtransport = format!("https://127.0.0.1:{}/wt", first(self.secure_ports()));
+        let websocket = format!("ws://localhost:{}/ws", first(self.plain_ports()));
+        (webtransport, websocket)
+    }
+
+    /// Says on standard output where everything is.
+    #[expect(clippy::print_stdout, reason = "what a newcomer reads first, and scripts parse")]
+    pub(super) fn announce(&self, config: &Config, identity: &Identity) {
+        println!("tidegate {}", env!("CARGO_PKG_VERSION"));
+        if let Some(port) = self.plain_ports().first() {
+            println!("  demo         http://localhost:{port}");
+        }
+        for socket in &self.udp {
+            if let Ok(address) = socket.local_addr() {
+                println!("  quic         {address}");
+            }
+        }
+        if let Some(port) = self.secure_ports().first() {
+            println!("  webtransport https://127.0.0.1:{port}/wt");
+            println!("  websocket    wss://127.0.0.1:{port}/ws");
+        }
+        println!("  certificate  sha256 {}", identity.sha256());
+        println!("  data         {}", config.data.display());
+        if config.is_development() {
+            println!("  a token      tidegate token --user alice");
+        }
+    }
+}
+
+fn tcp(address: SocketAddr, key: &str) -> anyhow::Result<TcpListener> {
+    let listener = StdTcpListener::bind(address).with_context(|| in_use(key, "TCP", address))?;
+    listener.set_nonblocking(true).context("a listener that does not block")?;
+    TcpListener::from_std(listener).context("a listener in the runtime")
+}
+
+fn in_use(key: &str, protocol: &str, address: SocketAddr) -> String {
+    format!("{key}: cannot listen on {protocol} {address}")
+}
+
+fn ports(listeners: &[TcpListener]) -> Vec<u16> {
+    listeners.iter().filter_map(|listener| listener.local_addr().ok()).map(|address| address.port()).collect()
+}
