@@ -3,7 +3,6 @@
 import { create } from "@bufbuild/protobuf";
 import { Alarm, within } from "./alarm";
 import { Connector } from "./connector";
-import { deferred, type Deferred } from "./deferred";
 import type { Ending } from "./ending";
 import { closeCodeName, TidegateError } from "./errors";
 import { Emitter } from "./events";
@@ -18,6 +17,7 @@ import {
   type Start,
   type Welcome,
 } from "./gen/tidegate/v1/client_pb";
+import { Gate } from "./gate";
 import { History, type HistoryPage, type PullRange } from "./history";
 import { APPLICATION_TIMEOUT_MS, HIDDEN_HEARTBEAT_MS, MAX_SIGNAL_BYTES, VISIBLE_HEARTBEAT_MS } from "./limits";
 import { isId, type Message, type Outgoing } from "./message";
@@ -55,7 +55,7 @@ export class TidegateClient {
   readonly #sends = new Sends((handle) => this.#onSendState(handle));
   readonly #sendAlarm = new Alarm(() => this.#flushSends());
   readonly #tokenAlarm = new Alarm(() => void this.refreshToken().catch(() => this.#tokenAlarm.set(Date.now() + 10_000)));
-  readonly #waiters = new Set<Deferred<Session>>();
+  readonly #gate = new Gate();
   #user = "";
   #status: ConnectionStatus = { state: "idle", transport: undefined, rttMs: undefined, retryInMs: undefined, reason: undefined };
   #unwatch: () => void = () => {};
@@ -154,7 +154,7 @@ export class TidegateClient {
 
   /** For demonstrations and tests: drops the connection without a word; the client comes back by itself. */
   dropConnection(): void {
-    this.#connector.reconnect("the connection was dropped");
+    this.#connector.reconnect("the connection was dropped", "now");
   }
 
   /** Chooses other transports and reconnects over them. */
@@ -199,7 +199,7 @@ export class TidegateClient {
       changed: () => this.#saveSoon("inbox"),
       acknowledge: (cursor) =>
         this.#connector.session?.send({ case: "ack", value: { $typeName: "tidegate.v1.Ack", cursor: BigInt(cursor) } }),
-      overflow: () => this.#connector.reconnect("too many entries above a hole"),
+      overflow: () => this.#connector.reconnect("too many entries above a hole", "with backoff"),
     };
   }
 
@@ -244,7 +244,7 @@ export class TidegateClient {
     const { epoch, head, floor } = welcome;
     this.#emitter.emit("welcome", { user: this.#user, epoch, start, head: Number(head), floor: Number(floor), isReset });
     this.#flushSends();
-    for (const waiter of [...this.#waiters]) if (session) waiter.resolve(session);
+    if (session) this.#gate.open(session);
   }
 
   #onFrame(kind: ServerKind): void {
@@ -313,7 +313,7 @@ export class TidegateClient {
     if (this.#status.state === "closed") return;
     this.#unwatch();
     this.#onDown({ state: "closed", retryInMs: undefined, reason: ending.reason });
-    for (const waiter of [...this.#waiters]) waiter.reject(new TidegateError("CLOSED", ending.reason));
+    this.#gate.fail(new TidegateError("CLOSED", ending.reason));
     this.#emitter.emit("closed", { code: closeCodeName(ending.code ?? 0), reason: ending.reason });
   }
 
@@ -348,9 +348,7 @@ export class TidegateClient {
     const { session } = this.#connector;
     if (session) return Promise.resolve(session);
     if (this.#status.state === "closed") return Promise.reject(new TidegateError("CLOSED", "the client is closed"));
-    const live = deferred<Session>();
-    this.#waiters.add(live);
-    return within(live.promise, Math.max(0, deadline - Date.now()), "the connection").finally(() => this.#waiters.delete(live));
+    return this.#gate.wait(deadline);
   }
 }
 

@@ -44,6 +44,8 @@ export class Connector {
   /** Ends whatever the loop is waiting for, except a live session. */
   #wake = new AbortController();
   #isWaiting = false;
+  /** The next attempt does not wait: the application asked for it. */
+  #isHurried = false;
   #run = 0;
 
   constructor(options: ConnectorOptions, transports: Transport[]) {
@@ -82,10 +84,11 @@ export class Connector {
     this.#wakeUp();
   }
 
-  /** Drops the connection; a new one is opened at once. */
-  reconnect(reason: string): void {
+  /** Drops the connection; the next one is opened now, or after the wait of a lost connection. */
+  reconnect(reason: string, when: "now" | "with backoff"): void {
+    this.#isHurried = when === "now";
     this.#session?.drop(reason);
-    this.#wakeUp();
+    if (this.#isHurried) this.#wakeUp();
   }
 
   /** Does not wait any longer before the next attempt. An attempt under way goes on. */
@@ -96,7 +99,7 @@ export class Connector {
   /** Chooses other transports and reconnects over them. */
   setTransports(transports: Transport[]): void {
     this.#transports = transports;
-    this.reconnect("another transport was chosen");
+    this.reconnect("another transport was chosen", "now");
   }
 
   async #loop(run: number): Promise<void> {
@@ -115,8 +118,10 @@ export class Connector {
       }
       this.#tokenIsNew = next.withNewToken;
       if (!this.#isOnline) continue;
-      this.#options.onWaiting(ending, next.delayMs);
-      await this.#sleep(next.delayMs);
+      const delayMs = this.#isHurried ? 0 : next.delayMs;
+      this.#isHurried = false;
+      this.#options.onWaiting(ending, delayMs);
+      await this.#sleep(delayMs);
     }
   }
 

@@ -12,7 +12,7 @@ const LINES: ["alice" | "bob", string][] = [
   ["bob", "Ten minutes early, for once. The tide was with us."],
   ["alice", "Nice. I'm on the train, so I may drop out in the tunnel."],
   ["bob", "No worries, whatever you miss will be here when you're back."],
-  ["alice", "And what I write in there goes out by itself 🙂"],
+  ["alice", "And what I write in there goes out by itself"],
   ["alice", "See?"],
   ["bob", "Every word, once, in order."],
 ];
@@ -37,7 +37,7 @@ test("screenshots", async () => {
     await (who === "alice" ? alice : bob).say(text);
     for (const tab of [alice, bob]) await tab.hasSettled(index + 1);
   }
-  for (const [name, text] of Object.entries({ carol: "Lunch at one?", dave: "The slides are up", erin: "👍" })) {
+  for (const [name, text] of Object.entries({ carol: "Lunch at one?", dave: "The slides are up", erin: "On it" })) {
     const tab = await Tab.open(desktop, server.url, name, "alice");
     await tab.say(text);
     await tab.hasSettled(1);

@@ -1,0 +1,110 @@
+// A transport and a server for tests: no network, nothing happens that the test does not say.
+
+import { create, fromBinary, toBinary, type MessageInitShape } from "@bufbuild/protobuf";
+import { ClientFrameSchema, ServerFrameSchema, type ClientFrame } from "../sdk/gen/tidegate/v1/client_pb";
+import type { Transport, Wire, WireEvents } from "../sdk";
+
+type ServerKind = NonNullable<MessageInitShape<typeof ServerFrameSchema>["kind"]>;
+
+/** A wire whose far end is the test. */
+export class FakeWire implements Wire {
+  readonly lanes = 0;
+  readonly datagrams = false;
+  /** What the client wrote. */
+  readonly sent: ClientFrame[] = [];
+  /** The code the client closed it with. */
+  closedWith: number | undefined;
+  lanesAreRead = false;
+  events: WireEvents | undefined;
+
+  constructor(readonly transport: string) {}
+
+  start(events: WireEvents): void {
+    this.events = events;
+  }
+
+  readLanes(): void {
+    this.lanesAreRead = true;
+  }
+
+  send(frame: Uint8Array): void {
+    this.sent.push(fromBinary(ClientFrameSchema, frame));
+  }
+
+  trySendDatagram(): boolean {
+    return false;
+  }
+
+  close(code: number): void {
+    this.closedWith = code;
+    this.events = undefined;
+  }
+
+  /** The server says something. */
+  says(kind: ServerKind, id = 0): void {
+    const frame = toBinary(ServerFrameSchema, create(ServerFrameSchema, { id, kind } as never));
+    this.events?.alive();
+    this.events?.frame(frame);
+  }
+
+  /** The server welcomes the client. */
+  welcome(start = 0, more: { epoch?: string; head?: number } = {}): void {
+    const { epoch = "e", head = start } = more;
+    const value = { userId: "alice", epoch, start: BigInt(start), head: BigInt(head), floor: 1n, serverTime: BigInt(Date.now()) };
+    this.says({ case: "welcome", value });
+  }
+
+  /** A message of bob's arrives. */
+  delivers(seq: number, msg: { sendId?: string; localId?: string } = {}): void {
+    const value = { seq: BigInt(seq), entry: { case: "msg" as const, value: { sendId: "bob", receiverId: "alice", localId: `b${seq}`, ...msg } } };
+    this.says({ case: "deliver", value } as ServerKind);
+  }
+
+  /** What the client wrote of one kind. */
+  all<Case extends ClientFrame["kind"]["case"]>(name: Case): Extract<ClientFrame["kind"], { case: Case }>["value"][] {
+    return this.sent.flatMap(({ kind }) => (kind.case === name ? [kind.value] : [])) as never;
+  }
+}
+
+/** A transport that opens when the test says so, or by itself after a while. */
+export class FakeTransport implements Transport {
+  /** The wires that were asked for, in order. */
+  readonly wires: FakeWire[] = [];
+  #settle: { open(): void; fail(): void }[] = [];
+
+  /** @param openAfterMs opens by itself; undefined: waits for {@link open} or {@link fail} */
+  constructor(
+    readonly name: string,
+    private openAfterMs?: number,
+  ) {}
+
+  isUsable(): boolean {
+    return true;
+  }
+
+  open(): Promise<Wire> {
+    const wire = new FakeWire(this.name);
+    this.wires.push(wire);
+    return new Promise((resolve, reject) => {
+      this.#settle.push({ open: () => resolve(wire), fail: () => reject(new Error("refused")) });
+      if (this.openAfterMs !== undefined) setTimeout(() => resolve(wire), this.openAfterMs);
+    });
+  }
+
+  /** The last one asked for opens. */
+  opens(): void {
+    this.#settle.at(-1)?.open();
+  }
+
+  /** The last one asked for fails. */
+  fails(): void {
+    this.#settle.at(-1)?.fail();
+  }
+
+  /** The last wire. */
+  get wire(): FakeWire {
+    const wire = this.wires.at(-1);
+    if (!wire) throw new Error(`${this.name} was not asked`);
+    return wire;
+  }
+}
