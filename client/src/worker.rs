@@ -159,3 +159,6 @@ async fn while_offline<T>(state: &mut State, inlet: &mut Inlet, work: impl Futur
 const SETTLED_AFTER: Duration = Duration::from_secs(2);
 /// The longest wish of a server that is followed.
 const RETRY_AFTER_CAP: Duration = Duration::from_secs(300);
+
+#[cfg(test)]
+mod tests;
