@@ -17,7 +17,7 @@ use crate::connect::{ConnectError, Connector};
 use crate::dial::Dialer;
 use crate::endpoint::Endpoint;
 use crate::event::{Event, Position};
-use crate::mailbox::{Mailbox, Taken};
+use crate::mailbox::Mailbox;
 use crate::requests::{Answer, Ask};
 use crate::send::{SendError, SendHandle, handle};
 use crate::state::State;
@@ -219,20 +219,19 @@ impl Events {
     /// handled: that is what [`Acks::Auto`](crate::Acks::Auto) acknowledges.
     pub async fn recv(&mut self) -> Option<Event> {
         loop {
+            // In this order: what is put before the end is not missed.
+            let ended = self.mailbox.has_ended();
             match self.mailbox.take() {
-                Taken::Event(event) => return Some(event),
-                Taken::Nothing => self.mailbox.filled().await,
-                Taken::End => return None,
+                Some(event) => return Some(event),
+                None if ended => return None,
+                None => self.mailbox.filled().await,
             }
         }
     }
 
     /// The next event, if one is there.
     pub fn try_recv(&mut self) -> Option<Event> {
-        match self.mailbox.take() {
-            Taken::Event(event) => Some(event),
-            Taken::Nothing | Taken::End => None,
-        }
+        self.mailbox.take()
     }
 }
 

@@ -43,17 +43,6 @@ struct Item {
     position: Option<Position>,
 }
 
-/// What the reader finds.
-#[derive(Debug)]
-pub(crate) enum Taken {
-    /// The next event.
-    Event(Event),
-    /// None yet.
-    Nothing,
-    /// None any more.
-    End,
-}
-
 impl Mailbox {
     /// A queue that counts as full with `capacity` events.
     pub(crate) fn new(capacity: usize) -> Self {
@@ -102,12 +91,10 @@ impl Mailbox {
     }
 
     /// Takes the next event. Coming for more says that what was taken before is handled.
-    pub(crate) fn take(&self) -> Taken {
+    pub(crate) fn take(&self) -> Option<Event> {
         let mut state = self.lock();
         state.handled = state.taken.clone();
-        let Some(item) = state.queue.pop_front() else {
-            return if state.ended { Taken::End } else { Taken::Nothing };
-        };
+        let item = state.queue.pop_front()?;
         state.bytes -= item.bytes;
         state.taken = if state.queue.is_empty() { state.tail.clone() } else { item.position };
         state.handled_since_ack += 1;
@@ -119,7 +106,12 @@ impl Mailbox {
         if has_room_again || ack_is_due {
             self.to_worker.notify_one();
         }
-        Taken::Event(item.event)
+        Some(item.event)
+    }
+
+    /// Whether the worker has put its last event. It may still have to be taken.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.lock().ended
     }
 
     /// Waits until there may be something to take. Cancel safe.
@@ -195,7 +187,7 @@ mod tests {
 
     fn take(mailbox: &Mailbox) -> Option<i64> {
         match mailbox.take() {
-            Taken::Event(Event::Gone { seq, .. }) => Some(seq),
+            Some(Event::Gone { seq, .. }) => Some(seq),
             _ => None,
         }
     }
@@ -278,8 +270,10 @@ mod tests {
     fn the_end_comes_after_the_last_event() {
         let mailbox = Mailbox::new(2);
         put(&mailbox, 1);
+        assert!(!mailbox.has_ended());
         mailbox.end();
+        assert!(mailbox.has_ended());
         assert_eq!(take(&mailbox), Some(1));
-        assert!(matches!(mailbox.take(), Taken::End));
+        assert_eq!(take(&mailbox), None);
     }
 }

@@ -1,5 +1,7 @@
 //! A client over the real transports, against a scripted server on the loopback.
 
+#![expect(clippy::unwrap_used, reason = "in a test it is the verdict")]
+
 #[path = "network/server.rs"]
 mod server;
 
