@@ -1,0 +1,324 @@
+//! A connection of streams and datagrams, QUIC or WebTransport: the control stream, lanes, answers of their own. It
+//! polls them all in one task, taking turns.
+
+use std::future::Future;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, Bytes, BytesMut};
+use futures_util::Stream;
+use futures_util::stream;
+use prost::Message;
+use quinn::{ReadError, VarInt, WriteError};
+use tidegate_proto::framing::split_frame;
+use tidegate_proto::limits::{MAX_DATAGRAM_BYTES, MAX_FRAME_BYTES};
+use tidegate_proto::v1::{CloseCode, ServerFrame, StreamHeader, stream_header};
+
+use super::{LinkError, decode};
+
+/// The parts of an open connection.
+pub(crate) struct Streams {
+    connection: Connection,
+    send: Outgoing,
+    /// The control stream first.
+    inbound: Vec<Inbound>,
+    /// Whose turn it is to be asked first.
+    turn: usize,
+    /// `None` until Welcome.
+    accepting: Option<Source<Incoming>>,
+    datagrams: Option<Source<Bytes>>,
+}
+
+/// The connection itself.
+#[derive(Debug, Clone)]
+pub(crate) enum Connection {
+    Quic(quinn::Connection),
+    WebTransport(Arc<wtransport::Connection>),
+}
+
+/// The sending half of the control stream.
+#[derive(Debug)]
+pub(crate) enum Outgoing {
+    Quic(quinn::SendStream),
+    WebTransport(wtransport::SendStream),
+}
+
+/// A receiving half.
+#[derive(Debug)]
+pub(crate) enum Incoming {
+    Quic(quinn::RecvStream),
+    WebTransport(wtransport::RecvStream),
+}
+
+#[derive(Debug)]
+struct Inbound {
+    receive: Incoming,
+    buffer: BytesMut,
+    role: Role,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Role {
+    Control,
+    /// A uni stream whose header has not come yet.
+    Headless,
+    Lane,
+    Answer,
+}
+
+type Source<T> = Pin<Box<dyn Stream<Item = Result<T, LinkError>> + Send>>;
+
+impl Streams {
+    /// A connection whose control stream is open.
+    pub(crate) fn new(connection: Connection, send: Outgoing, receive: Incoming) -> Self {
+        let control = Inbound { receive, buffer: BytesMut::new(), role: Role::Control };
+        Self { connection, send, inbound: vec![control], turn: 0, accepting: None, datagrams: None }
+    }
+
+    pub(crate) fn start_lanes(&mut self) {
+        self.accepting = Some(self.connection.uni_streams());
+        self.datagrams = Some(self.connection.datagrams());
+    }
+
+    pub(crate) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Result<ServerFrame, LinkError>> {
+        loop {
+            if let Poll::Ready(frame) = self.poll_inbound(cx) {
+                return Poll::Ready(frame);
+            }
+            if let Poll::Ready(Some(datagram)) = poll_source(&mut self.datagrams, cx) {
+                return Poll::Ready(datagram.and_then(|frame| decode(&frame)));
+            }
+            match poll_source(&mut self.accepting, cx) {
+                Poll::Ready(Some(Ok(receive))) => {
+                    self.inbound.push(Inbound { receive, buffer: BytesMut::new(), role: Role::Headless });
+                }
+                Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(error)),
+                Poll::Ready(None) | Poll::Pending => return Poll::Pending,
+            }
+        }
+    }
+
+    pub(crate) fn poll_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        out: &mut BytesMut,
+    ) -> Poll<Result<(), LinkError>> {
+        while !out.is_empty() {
+            let written = ready!(self.send.quic().poll_write(cx, out)).map_err(write_error)?;
+            out.advance(written);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    pub(crate) fn has_datagrams(&self) -> bool {
+        self.connection.max_datagram_bytes().is_some_and(|max| max >= MAX_DATAGRAM_BYTES)
+    }
+
+    pub(crate) fn send_datagram(&self, frame: Bytes) {
+        // A datagram may be lost on the way; one that is not even sent is no different.
+        let _ = match &self.connection {
+            Connection::Quic(connection) => connection.send_datagram(frame).is_ok(),
+            Connection::WebTransport(connection) => connection.send_datagram(frame).is_ok(),
+        };
+    }
+
+    pub(crate) fn finish(&mut self) {
+        // It can only be finished already.
+        let _ = self.send.quic().finish();
+    }
+
+    pub(crate) fn close(&mut self, code: CloseCode) {
+        self.connection.close(code as u32);
+    }
+
+    /// Asks each stream once, beginning with the one whose turn it is; what one has read is used up before the next.
+    fn poll_inbound(&mut self, cx: &mut Context<'_>) -> Poll<Result<ServerFrame, LinkError>> {
+        let mut asked = 0;
+        while asked < self.inbound.len() {
+            let turn = self.turn % self.inbound.len();
+            let inbound = &mut self.inbound[turn];
+            match inbound.poll_frame(cx) {
+                Poll::Ready(Ok(Some(frame))) => {
+                    self.turn = if inbound.buffer.is_empty() { turn + 1 } else { turn };
+                    return Poll::Ready(Ok(frame));
+                }
+                Poll::Ready(Ok(None)) if inbound.role == Role::Control => {
+                    return Poll::Ready(Err(LinkError::Ended));
+                }
+                Poll::Ready(Ok(None)) => {
+                    self.inbound.remove(turn);
+                }
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => {
+                    self.turn = turn + 1;
+                    asked += 1;
+                }
+            }
+        }
+        Poll::Pending
+    }
+}
+
+impl Drop for Streams {
+    /// The connection ends with its owner, also when it was only opened for a race.
+    fn drop(&mut self) {
+        self.connection.close(0);
+    }
+}
+
+impl std::fmt::Debug for Streams {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Streams").field("inbound", &self.inbound.len()).finish_non_exhaustive()
+    }
+}
+
+impl Inbound {
+    /// The stream's next frame; `None` at its end.
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<ServerFrame>, LinkError>> {
+        loop {
+            if let Some(frame) = split_frame(&mut self.buffer, MAX_FRAME_BYTES)? {
+                if self.role != Role::Headless {
+                    return Poll::Ready(decode(&frame).map(Some));
+                }
+                self.role = role(&frame)?;
+                continue;
+            }
+            if self.buffer.is_empty() {
+                // An idle stream holds no memory.
+                self.buffer = BytesMut::new();
+            }
+            match ready!(self.receive.poll_chunk(cx)) {
+                Ok(Some(bytes)) => self.buffer.extend_from_slice(&bytes),
+                Ok(None) if self.buffer.is_empty() => return Poll::Ready(Ok(None)),
+                Ok(None) => return Poll::Ready(Err(LinkError::Protocol("a stream ended within a frame"))),
+                Err(ReadError::Reset(_)) if self.role == Role::Answer => return Poll::Ready(Ok(None)),
+                Err(error) => return Poll::Ready(Err(read_error(error))),
+            }
+        }
+    }
+}
+
+impl Connection {
+    fn close(&self, code: u32) {
+        match self {
+            Self::Quic(connection) => connection.close(VarInt::from_u32(code), b""),
+            Self::WebTransport(connection) => connection.close(wtransport::VarInt::from_u32(code), b""),
+        }
+    }
+
+    fn max_datagram_bytes(&self) -> Option<usize> {
+        match self {
+            Self::Quic(connection) => connection.max_datagram_size(),
+            Self::WebTransport(connection) => connection.max_datagram_size(),
+        }
+    }
+
+    /// The uni streams that the server opens.
+    fn uni_streams(&self) -> Source<Incoming> {
+        Box::pin(stream::unfold(self.clone(), async |connection| {
+            let stream = match &connection {
+                Self::Quic(quic) => quic.accept_uni().await.map(Incoming::Quic).map_err(connection_error),
+                Self::WebTransport(session) => {
+                    session.accept_uni().await.map(Incoming::WebTransport).map_err(session_error)
+                }
+            };
+            Some((stream, connection))
+        }))
+    }
+
+    /// The datagrams. They end with the connection, which others notice.
+    fn datagrams(&self) -> Source<Bytes> {
+        Box::pin(stream::unfold(self.clone(), async |connection| {
+            let datagram = match &connection {
+                Self::Quic(quic) => quic.read_datagram().await.ok()?,
+                Self::WebTransport(session) => session.receive_datagram().await.ok()?.payload(),
+            };
+            Some((Ok(datagram), connection))
+        }))
+    }
+}
+
+impl Outgoing {
+    fn quic(&mut self) -> Pin<&mut quinn::SendStream> {
+        Pin::new(match self {
+            Self::Quic(stream) => stream,
+            Self::WebTransport(stream) => stream.quic_stream_mut(),
+        })
+    }
+}
+
+impl Incoming {
+    fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, ReadError>> {
+        let stream = match self {
+            Self::Quic(stream) => stream,
+            Self::WebTransport(stream) => stream.quic_stream_mut(),
+        };
+        // The future has no state: what wakes the task is kept by the connection.
+        pin!(stream.read_chunk(MAX_CHUNK_BYTES, true)).poll(cx).map_ok(|chunk| chunk.map(|chunk| chunk.bytes))
+    }
+}
+
+fn poll_source<T>(
+    source: &mut Option<Source<T>>,
+    cx: &mut Context<'_>,
+) -> Poll<Option<Result<T, LinkError>>> {
+    let Some(stream) = source else { return Poll::Ready(None) };
+    let item = ready!(stream.as_mut().poll_next(cx));
+    if item.is_none() {
+        *source = None;
+    }
+    Poll::Ready(item)
+}
+
+fn role(header: &[u8]) -> Result<Role, LinkError> {
+    match StreamHeader::decode(header)?.kind {
+        Some(stream_header::Kind::Lane(_)) => Ok(Role::Lane),
+        Some(stream_header::Kind::AnswerTo(_)) => Ok(Role::Answer),
+        None => Err(LinkError::Protocol("a stream begins with no StreamHeader")),
+    }
+}
+
+fn read_error(error: ReadError) -> LinkError {
+    match error {
+        ReadError::Reset(code) => LinkError::LaneReset(code.into_inner()),
+        ReadError::ConnectionLost(error) => connection_error(error),
+        other => LinkError::Transport(other.into()),
+    }
+}
+
+fn write_error(error: WriteError) -> LinkError {
+    match error {
+        WriteError::Stopped(_) => LinkError::Protocol("the control stream was stopped"),
+        WriteError::ConnectionLost(error) => connection_error(error),
+        other => LinkError::Transport(other.into()),
+    }
+}
+
+fn connection_error(error: quinn::ConnectionError) -> LinkError {
+    match error {
+        quinn::ConnectionError::ApplicationClosed(close) => {
+            closed(close.error_code.into_inner(), &close.reason)
+        }
+        other => LinkError::Transport(other.into()),
+    }
+}
+
+fn session_error(error: wtransport::error::ConnectionError) -> LinkError {
+    match error {
+        wtransport::error::ConnectionError::ApplicationClosed(close) => {
+            closed(close.code().into_inner(), close.reason())
+        }
+        other => LinkError::Transport(other.into()),
+    }
+}
+
+fn closed(code: u64, reason: &[u8]) -> LinkError {
+    let reason = String::from_utf8_lossy(&reason[..reason.len().min(MAX_REASON_BYTES)]).into_owned();
+    LinkError::Closed { code: u32::try_from(code).unwrap_or(0), reason }
+}
+
+/// What is taken from a stream at once, before its frames are used and the next stream is asked.
+const MAX_CHUNK_BYTES: usize = 64 * 1024;
+/// What is kept of the words of a close.
+const MAX_REASON_BYTES: usize = 256;
