@@ -114,7 +114,6 @@ macro_rules! enumeration {
             use serde::de::{Deserialize, Deserializer, Error as _};
             use serde::ser::Serializer;
 
-            #[expect(clippy::trivially_copy_pass_by_ref, reason = "the form serde asks for")]
             pub(crate) fn serialize<S: Serializer>(value: &i32, serializer: S) -> Result<S::Ok, S::Error> {
                 match <$type>::try_from(*value) {
                     Ok(known) => serializer.serialize_str(known.as_str_name()),

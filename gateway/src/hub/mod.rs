@@ -19,12 +19,13 @@ use mailbox::{Mailbox, Notice};
 /// The live sessions of a gateway, by user and by number.
 #[derive(Debug)]
 pub struct Hub {
-    users: Box<[Mutex<HashMap<UserId, Sessions>>]>,
-    numbers: Box<[Mutex<HashMap<u64, Arc<Mailbox>>>]>,
+    users: Shards<UserId, Sessions>,
+    numbers: Shards<u64, Arc<Mailbox>>,
     hasher: RandomState,
     live: AtomicUsize,
 }
 
+type Shards<K, V> = Box<[Mutex<HashMap<K, V>>]>;
 type Sessions = SmallVec<[Arc<Mailbox>; 1]>;
 
 /// A session's place in the hub; dropping it takes the session out.

@@ -66,6 +66,7 @@ pub type Routes = SmallVec<[(DeviceId, Route); 2]>;
 #[error("presence does not answer")]
 pub struct Unreachable(#[source] pub std::io::Error);
 
+#[expect(clippy::unused_async, reason = "a port: other variants ask a server")]
 impl Presence {
     /// Writes the route of a device unless it has one of a higher attempt. At most `max_devices` devices of a user.
     /// An equal attempt of another session counts as higher: the last one to come has it.
