@@ -41,7 +41,7 @@ pub(crate) async fn run(config: &Config) -> anyhow::Result<()> {
     let bound = Bound::bind(&config.listen)?;
     let store = open_store(&config.data).await?;
     let mut server = Server::assemble(config, &bound, store).await?;
-    server.listen(config, bound).await?;
+    server.listen(config, bound)?;
     let reason = server.until_told().await?;
     info!(reason, "stopping");
     server.stop(Duration::from_millis(config.stop.grace_ms.into())).await
@@ -123,7 +123,7 @@ impl Server {
         });
     }
 
-    async fn listen(&mut self, config: &Config, bound: Bound) -> anyhow::Result<()> {
+    fn listen(&mut self, config: &Config, bound: Bound) -> anyhow::Result<()> {
         let origins = origins(config, &bound)?;
         let keys = config.api.all_keys().map_err(|invalid| anyhow::anyhow!("{invalid:?}"))?;
         let settings = http::Settings {
