@@ -4,7 +4,7 @@ import type { Browser, BrowserContext } from "playwright-core";
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest";
 import { expectSame } from "./check";
 import { launch, looking, Tab, withoutWebTransport } from "./pages";
-import { Server } from "./server";
+import { Server, udpNowhere } from "./server";
 
 let browser: Browser;
 let server: Server;
@@ -67,6 +67,23 @@ test("a browser without WebTransport falls back to WebSocket", async () => {
   await without.close();
 });
 
+test("with UDP going nowhere the page is on WebSocket, and a closed port is no different", async () => {
+  for (const isSilent of [true, false]) {
+    const nowhere = await udpNowhere(isSilent);
+    const cut = await browser.newContext();
+    await cut.route("**/demo/connect", async (route) => {
+      const answer = (await (await route.fetch()).json()) as object;
+      await route.fulfill({ json: { ...answer, webtransport: `https://127.0.0.1:${nowhere.port}/wt` } });
+    });
+    const name = isSilent ? "silent" : "closed";
+    const tabs = [await Tab.open(cut, server.url, `alice-${name}`, `bob-${name}`), await Tab.open(cut, server.url, `bob-${name}`, `alice-${name}`)] as const;
+    for (const tab of tabs) await tab.isConnected("websocket");
+    await expectSame([...tabs], await chat(...tabs, name));
+    await cut.close();
+    nowhere.close();
+  }
+});
+
 test("a server that is killed and started again between messages loses and doubles nothing", async () => {
   const [alice, bob] = await pair();
   const texts = [];
@@ -84,6 +101,18 @@ test("a server that is killed and started again between messages loses and doubl
   // The browser itself writes that nobody answered; the page has nothing to add.
   const own = [...alice.errors, ...bob.errors].filter((text) => !/ERR_|WebSocket connection to/.test(text));
   expect(own).toEqual([]);
+});
+
+test("a server that is stopped sends its clients away, and they come back with everything", async () => {
+  const [alice, bob] = await pair();
+  const texts = await chat(alice, bob, "before");
+  const stopped = server.terminate();
+  await alice.say("while it stops");
+  texts.push("while it stops");
+  expect(await stopped).toBe(0);
+  await server.run();
+  texts.push(...(await chat(alice, bob, "after")));
+  await expectSame([alice, bob], texts);
 });
 
 test("100 network cuts of random length while messages flow lose and double nothing", async () => {
@@ -159,6 +188,18 @@ test("a duplicated tab is another device", async () => {
   await expectSame([alice, copy], ["one of two"]);
   await alice.isConnected();
   expect([...alice.errors, ...copy.errors]).toEqual([]);
+});
+
+test("the minimal page chats", async () => {
+  const bob = await Tab.open(context, server.url, "bob", "carol");
+  const carol = new Tab(await context.newPage());
+  await carol.page.goto(`${server.url}examples/minimal.html?user=carol`);
+  await carol.page.fill("#text", "fifteen lines");
+  await carol.page.press("#text", "Enter");
+  await bob.hasSettled(1);
+  await bob.say("that is all");
+  await carol.page.getByText("bob: that is all").waitFor();
+  expect([...bob.errors, ...carol.errors]).toEqual([]);
 });
 
 test("on a phone the list and the conversation take turns", async () => {

@@ -65,6 +65,15 @@ export class Server {
     this.#log = "";
   }
 
+  /** Asks the program to stop, as a service manager does. @returns its exit code */
+  async terminate(): Promise<number | null> {
+    const child = this.#process;
+    if (!child) return null;
+    const code = new Promise<number | null>((resolve) => child.once("exit", resolve));
+    child.kill("SIGTERM");
+    return code.finally(() => (this.#log = ""));
+  }
+
   /** Ends the program and removes its data. */
   async stop(): Promise<void> {
     await this.kill();
@@ -74,6 +83,15 @@ export class Server {
   #keep(chunk: Buffer): void {
     this.#log = (this.#log + chunk.toString()).slice(-LOG_CHARS);
   }
+}
+
+/** A UDP port of this machine that never answers: one that takes everything silently, or one that is closed. */
+export async function udpNowhere(isSilent: boolean): Promise<{ port: number; close(): void }> {
+  const port = await freePort("udp");
+  if (!isSilent) return { port, close: () => {} };
+  const socket = createSocket("udp4");
+  await new Promise<void>((resolve) => socket.bind(port, "127.0.0.1", resolve));
+  return { port, close: () => socket.close() };
 }
 
 function freePort(kind: "udp" | "tcp"): Promise<number> {
