@@ -54,7 +54,10 @@ pub(super) fn request(fields: Option<&[u8]>) -> Result<Request, u16> {
     if field(":method")? != "CONNECT" {
         return Err(METHOD_NOT_ALLOWED);
     }
-    if field(":protocol")? != "webtransport" || field(":scheme")? != "https" || field(":authority")? == "" {
+    if field(":protocol")? != "webtransport"
+        || field(":scheme")? != "https"
+        || field(":authority")?.is_empty()
+    {
         return Err(BAD_REQUEST);
     }
     let path = field(":path")?;
