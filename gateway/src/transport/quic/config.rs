@@ -8,11 +8,13 @@ use std::{fmt, io};
 use aws_lc_rs::{hkdf, hmac};
 use quinn::crypto::rustls::{NoInitialCipherSuite, QuicServerConfig};
 use quinn::{
-    AckFrequencyConfig, Endpoint, EndpointConfig, IdleTimeout, MtuDiscoveryConfig, ServerConfig,
-    TokioRuntime, TransportConfig, VarInt,
+    AckFrequencyConfig, Endpoint, EndpointConfig, IdleTimeout, MtuDiscoveryConfig, Runtime as _,
+    ServerConfig, TokioRuntime, TransportConfig, VarInt,
 };
 use rustls::server::ResolvesServerCert;
 use socket2::SockRef;
+
+use super::unproven::{LimitedSocket, Unproven};
 
 /// Keys that are kept over restarts, so that a client's tokens stay good and it learns at once that a connection is
 /// gone. 64 bytes of randomness each.
@@ -44,15 +46,24 @@ pub enum ConfigError {
     Socket(#[from] io::Error),
 }
 
-/// An endpoint on a bound socket. Call it within a tokio runtime.
+/// A bound socket that speaks QUIC.
+#[derive(Debug, Clone)]
+pub struct Edge {
+    /// The endpoint; closing it is its owner's.
+    pub endpoint: Endpoint,
+    /// Which addresses are not shown to be their sender's.
+    pub(super) unproven: Arc<Unproven>,
+}
+
+/// Makes a bound socket speak QUIC. Call it within a tokio runtime.
 ///
-/// `certificates` is asked at every handshake, so a reloaded certificate needs no new endpoint.
-pub fn endpoint(
+/// `certificates` is asked at every handshake, so a reloaded certificate needs nothing else.
+pub fn bind(
     socket: UdpSocket,
     certificates: Arc<dyn ResolvesServerCert>,
     keys: &Keys,
     idle_timeout: Duration,
-) -> Result<Endpoint, ConfigError> {
+) -> Result<Edge, ConfigError> {
     widen_buffers(&socket);
     let token_key = hkdf::Salt::new(hkdf::HKDF_SHA256, &[]).extract(&keys.token);
     let mut server = ServerConfig::new(Arc::new(crypto(certificates)?), Arc::new(token_key));
@@ -63,7 +74,10 @@ pub fn endpoint(
         .incoming_buffer_size_total(INCOMING_BUFFER_BYTES * MAX_INCOMING as u64);
     let reset_key = hmac::Key::new(hmac::HMAC_SHA256, &keys.reset);
     let config = EndpointConfig::new(Arc::new(reset_key));
-    Ok(Endpoint::new(config, Some(server), socket, Arc::new(TokioRuntime))?)
+    let (runtime, unproven) = (Arc::new(TokioRuntime), Arc::new(Unproven::default()));
+    let socket = LimitedSocket::new(runtime.wrap_udp_socket(socket)?, unproven.clone());
+    let endpoint = Endpoint::new_with_abstract_socket(config, Some(server), Arc::new(socket), runtime)?;
+    Ok(Edge { endpoint, unproven })
 }
 
 /// The connection's receive window from Welcome on, set per connection then.

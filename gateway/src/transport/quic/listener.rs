@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use prometheus_client::metrics::counter::Counter;
 use quinn::crypto::rustls::HandshakeData;
-use quinn::{Connecting, Connection, ConnectionError, Endpoint, Incoming};
+use quinn::{Connecting, Connection, ConnectionError, Incoming};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::raw;
+use super::unproven::{Shown, Unshown};
+use super::{Edge, raw};
 use crate::transport::{Accept, webtransport};
 
 /// Whether a page of this Origin may connect; `None` for clients that are no browsers.
@@ -64,8 +65,8 @@ pub struct Counters {
 
 /// What [`serve`] needs.
 pub struct Listener<A> {
-    /// From [`super::endpoint`].
-    pub endpoint: Endpoint,
+    /// From [`super::bind`].
+    pub edge: Edge,
     /// How much at once, and how long.
     pub limits: Limits,
     /// Which pages may connect.
@@ -84,21 +85,66 @@ impl<A> fmt::Debug for Listener<A> {
     }
 }
 
-/// Accepts until `cancel`. What was accepted by then lives on; closing the endpoint is the caller's.
+/// Accepts until `cancel`; what was accepted by then lives on. Whoever comes later is refused at once, so that he can go
+/// elsewhere, until the endpoint is closed or the tracker is closed and empty. So this runs beside the tracker, not on it.
 pub async fn serve<A: Accept>(listener: Listener<A>, cancel: CancellationToken) {
     let open = Arc::new(Semaphore::new(listener.limits.max_connections.min(Semaphore::MAX_PERMITS)));
     let half_open = Arc::new(Semaphore::new(listener.limits.max_half_open.min(Semaphore::MAX_PERMITS)));
-    while let Some(Some(incoming)) = cancel.run_until_cancelled(listener.endpoint.accept()).await {
+    while let Some(Some(incoming)) = cancel.run_until_cancelled(listener.edge.endpoint.accept()).await {
         listener.admit(incoming, &open, &half_open);
     }
-    // Whoever comes now is refused by the endpoint itself, at no cost.
-    listener.endpoint.set_server_config(None);
+    let refusing = async {
+        while let Some(incoming) = listener.edge.endpoint.accept().await {
+            listener.counters.refused.inc();
+            incoming.refuse();
+        }
+    };
+    tokio::select! {
+        () = refusing => {}
+        () = listener.tracker.wait() => {}
+    }
 }
 
-/// The two things a connection counts as while it is set up.
-struct Permits {
+/// What an open connection counts as.
+#[derive(Debug)]
+pub(crate) struct Permit {
+    _open: OwnedSemaphorePermit,
+    _shown: Shown,
+}
+
+/// What a connection counts as during its handshake.
+struct HalfOpen {
     open: OwnedSemaphorePermit,
     half_open: OwnedSemaphorePermit,
+    address: Address,
+}
+
+/// Whether a client has shown that its address is its own; before the handshake it has by a token.
+enum Address {
+    Unshown(Unshown),
+    Shown(Shown),
+}
+
+impl HalfOpen {
+    /// The handshake is done.
+    fn open(self) -> Permit {
+        let shown = match self.address {
+            Address::Unshown(unshown) => unshown.shown(),
+            Address::Shown(shown) => shown,
+        };
+        Permit { _open: self.open, _shown: shown }
+    }
+
+    /// The handshake came to nothing. The address stays limited until the goodbye to it is sent.
+    async fn fail(self, counters: &Counters, error: &ConnectionError) {
+        count_failed(counters, error);
+        let Self { open, half_open, address } = self;
+        drop((open, half_open));
+        if let Address::Unshown(unshown) = address {
+            tokio::time::sleep(GOODBYE_TIME).await;
+            drop(unshown);
+        }
+    }
 }
 
 impl<A: Accept> Listener<A> {
@@ -118,41 +164,43 @@ impl<A: Accept> Listener<A> {
             incoming.refuse();
             return;
         };
+        let (unproven, remote) = (&self.edge.unproven, incoming.remote_address());
+        let address = if incoming.remote_address_validated() {
+            Address::Shown(unproven.show(remote))
+        } else {
+            Address::Unshown(unproven.begin(remote))
+        };
         // Here and not in the task, so that handshakes are signed one after the other: each holds the endpoint's lock.
         match incoming.accept() {
-            Ok(connecting) => self.start_set_up(connecting, Permits { open, half_open }),
-            Err(error) => self.failed(&error),
+            Ok(connecting) => self.start_set_up(connecting, HalfOpen { open, half_open, address }),
+            Err(error) => count_failed(&self.counters, &error),
         }
     }
 
-    fn start_set_up(&self, connecting: Connecting, permits: Permits) {
+    fn start_set_up(&self, connecting: Connecting, half_open: HalfOpen) {
         let (limits, counters) = (self.limits.clone(), self.counters.clone());
         let (origin, accept) = (self.origin.clone(), self.accept.clone());
         self.tracker.spawn(async move {
             let handshake = timeout(limits.handshake_timeout, handshake(connecting));
             let ready = match handshake.await {
                 Ok(Ok(ready)) => ready,
-                Ok(Err(error)) => return fail(&counters, &error),
-                Err(_) => return fail(&counters, &ConnectionError::TimedOut),
+                Ok(Err(error)) => return half_open.fail(&counters, &error).await,
+                Err(_) => return half_open.fail(&counters, &ConnectionError::TimedOut).await,
             };
-            drop(permits.half_open);
+            let permit = half_open.open();
             let streams = match ready {
                 Ready::Raw(connection) => {
-                    raw::establish(connection, limits.session_timeout, permits.open, &counters).await
+                    raw::establish(connection, limits.session_timeout, permit, &counters).await
                 }
                 Ready::WebTransport(opening) => {
                     let limit = limits.session_timeout;
-                    Box::pin(webtransport::establish(opening, &origin, limit, permits.open, &counters)).await
+                    Box::pin(webtransport::establish(opening, &origin, limit, permit, &counters)).await
                 }
             };
             if let Some(streams) = streams {
                 accept.accept(streams);
             }
         });
-    }
-
-    fn failed(&self, error: &ConnectionError) {
-        fail(&self.counters, error);
     }
 }
 
@@ -171,7 +219,10 @@ async fn handshake(mut connecting: Connecting) -> Result<Ready, ConnectionError>
     webtransport::handshake(connecting).await.map(Ready::WebTransport)
 }
 
-fn fail(counters: &Counters, error: &ConnectionError) {
+fn count_failed(counters: &Counters, error: &ConnectionError) {
     counters.handshake_failed.inc();
     tracing::debug!(%error, "a QUIC handshake failed");
 }
+
+/// quinn sends it at once.
+const GOODBYE_TIME: Duration = Duration::from_secs(1);

@@ -4,19 +4,18 @@ use std::time::Duration;
 
 use quinn::Connection;
 use tidegate_proto::v1::CloseCode;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
 use super::extra::refuse_all;
 use super::streams::{Dialect, Streams};
-use super::{Counters, error_code};
+use super::{Counters, Permit, error_code};
 use crate::transport::{Info, Kind};
 
 /// Waits for the first bidirectional stream. Keep-alives do not prolong the wait.
 pub(super) async fn establish(
     connection: Connection,
     limit: Duration,
-    permit: OwnedSemaphorePermit,
+    permit: Permit,
     counters: &Counters,
 ) -> Option<Streams> {
     let Ok(accepted) = timeout(limit, connection.accept_bi()).await else {

@@ -16,13 +16,12 @@ use quinn::{Connection, ConnectionError, RecvStream, SendStream, WriteError};
 use tidegate_proto::limits::{MAX_DATAGRAM_BYTES, MAX_HELLO_BYTES, MAX_LANES};
 use tidegate_proto::v1::{CloseCode, Code, ServerFrame};
 use tokio::io::{AsyncRead as _, ReadBuf};
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 use tokio_util::sync::ReusableBoxFuture;
 
 use super::config::OPEN_RECEIVE_WINDOW_BYTES;
-use super::error_code;
 use super::outbox::{Outbox, WriteEnd};
+use super::{Permit, error_code};
 use crate::transport::queue::{gone_frame, stored_frame};
 use crate::transport::stream::{FrameReader, decode};
 use crate::transport::{Bad, Event, Info, Outgoing, PathStats, Transport};
@@ -43,7 +42,7 @@ pub struct Streams {
     wrote: bool,
     /// Whose turn it is to be read first, so that a flood on one does not starve the other.
     datagrams_first: bool,
-    _permit: OwnedSemaphorePermit,
+    _permit: Permit,
 }
 
 /// What WebTransport puts around QUIC's streams and datagrams; nothing on raw QUIC.
@@ -96,7 +95,7 @@ impl Streams {
         (send, recv): (SendStream, RecvStream),
         dialect: Dialect,
         rest: BoxFuture<'static, Ended>,
-        permit: OwnedSemaphorePermit,
+        permit: Permit,
     ) -> Self {
         Self {
             info,

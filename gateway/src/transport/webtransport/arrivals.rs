@@ -3,7 +3,7 @@
 use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
-use quinn::{Connection, ConnectionError, RecvStream, SendStream, VarInt, WriteError};
+use quinn::{Connection, ConnectionError, ReadError, RecvStream, SendStream, VarInt, WriteError};
 
 use super::capsule::CloseReader;
 use super::h3;
@@ -126,7 +126,7 @@ impl Arrivals {
     pub(super) async fn rest(mut self, request: RecvStream) -> Ended {
         let connection = self.connection.clone();
         let refused = tokio::select! {
-            code = until_closed(request) => return Ended::Gone(code),
+            ended = until_closed(request) => return ended,
             refused = self.refuse_all() => refused,
         };
         match refused {
@@ -207,17 +207,18 @@ fn refuse_arrived(arrived: Arrived) {
 }
 
 /// Waits until the client has closed the session; with its code, 0 when it only ended the stream.
-async fn until_closed(mut request: RecvStream) -> Option<u32> {
+async fn until_closed(mut request: RecvStream) -> Ended {
     let mut reader = CloseReader::default();
     loop {
         match request.read_chunk(MAX_CHUNK_BYTES, true).await {
             Ok(Some(chunk)) => {
                 if let Some(code) = reader.push(&chunk.bytes) {
-                    return Some(code);
+                    return Ended::Gone(Some(code));
                 }
             }
-            Ok(None) => return Some(0),
-            Err(_) => return None,
+            Ok(None) => return Ended::Gone(Some(0)),
+            Err(ReadError::ConnectionLost(error)) => return Ended::lost(&error),
+            Err(_) => return Ended::Gone(None),
         }
     }
 }

@@ -14,12 +14,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use quinn::{Connecting, Connection, ConnectionError, SendStream, WriteError};
 use tidegate_proto::v1::CloseCode;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
 use self::arrivals::{Arrivals, Refused};
 use self::reading::RequestStream;
-use super::quic::{Counters, Dialect, OriginCheck, Streams, error_code};
+use super::quic::{Counters, Dialect, OriginCheck, Permit, Streams, error_code};
 use super::{Info, Kind};
 
 /// A connection on which our settings are sent.
@@ -52,7 +51,7 @@ pub(super) async fn establish(
     opening: Opening,
     origin: &OriginCheck,
     limit: Duration,
-    permit: OwnedSemaphorePermit,
+    permit: Permit,
     counters: &Counters,
 ) -> Option<Streams> {
     let connection = opening.connection.clone();
@@ -74,7 +73,7 @@ pub(super) async fn establish(
 async fn session(
     Opening { connection, settings }: Opening,
     origin: &OriginCheck,
-    permit: OwnedSemaphorePermit,
+    permit: Permit,
 ) -> Result<Streams, Refused> {
     let mut arrivals = Arrivals::new(connection.clone(), settings);
     let RequestStream { mut send, recv, fields } = arrivals.request().await?;
@@ -128,3 +127,6 @@ fn close_capsule(code: CloseCode) -> Bytes {
 
 /// How long a client that was refused may keep its connection.
 const ANSWERED_TIMEOUT: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,156 @@
+//! Limits in time and number.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use quinn::{ConnectionError, TransportConfig, VarInt};
+use tidegate_proto::limits::MAX_HELLO_BYTES;
+use tidegate_proto::v1::{CloseCode, ServerFrame};
+use tokio::time::timeout;
+
+use super::closed_code;
+use crate::transport::quic::Limits;
+use crate::transport::quic::rig::{HANG, Rig, body, encoded, server_signal, signal, until};
+use crate::transport::{Event, Outgoing};
+
+fn rig(limits: Limits) -> Rig {
+    Rig::with(limits, Arc::new(|_| true))
+}
+
+#[tokio::test]
+async fn a_connection_without_a_stream_is_closed_whatever_keep_alives_come() {
+    let mut rig = rig(Limits { session_timeout: Duration::from_millis(200), ..Limits::default() });
+    let mut transport = TransportConfig::default();
+    transport.keep_alive_interval(Some(Duration::from_millis(20)));
+    let (_client, connection) = rig.try_connect(tidegate_proto::ALPN, transport).await.unwrap();
+    assert_eq!(closed_code(&connection).await, CloseCode::Unauthenticated as u64);
+    assert_eq!(rig.counters.no_session.get(), 1);
+    assert!(rig.is_idle());
+    until(async || rig.server.open_connections() == 0).await;
+}
+
+#[tokio::test]
+async fn before_open_a_frame_has_at_most_8_kib() {
+    let mut rig = Rig::new();
+    let (mut client, mut session) = rig.raw().await;
+    client.send(&signal("", MAX_HELLO_BYTES - 10)).await;
+    session.frame().await;
+    client.send(&signal("", MAX_HELLO_BYTES)).await;
+    let event = session.event().await;
+    assert!(matches!(&event, Event::Bad(bad) if bad.close == Some(CloseCode::TooLarge)), "{event:?}");
+
+    let (mut client, mut session) = rig.raw().await;
+    session.open(0, false).await;
+    session.figures().await;
+    client.send(&signal("", 70_000)).await;
+    session.frame().await;
+}
+
+#[tokio::test]
+async fn further_streams_are_refused_and_too_many_end_the_session() {
+    let mut rig = Rig::new();
+    let (client, mut session) = rig.raw().await;
+    session.open(0, false).await;
+    let code = VarInt::from_u32(CloseCode::ProtocolError as u32);
+    let mut refused = 0;
+    let event = loop {
+        let opened = timeout(HANG, client.connection.open_bi()).await.unwrap();
+        let Ok((mut send, _recv)) = opened else { break session.event().await };
+        if send.write_all(b"x").await.is_err() {
+            break session.event().await;
+        }
+        match timeout(HANG, send.stopped()).await.unwrap() {
+            Ok(Some(stopped)) => assert_eq!(stopped, code),
+            _ => break session.event().await,
+        }
+        refused += 1;
+        assert!(refused < 1_000, "nothing ends it");
+        // Before its budget is spent the session does not mind.
+        if refused == 10 {
+            assert!(session.is_quiet());
+        }
+    };
+    assert!(refused >= 10, "{refused}");
+    assert!(matches!(&event, Event::Bad(bad) if bad.close == Some(CloseCode::ProtocolError)), "{event:?}");
+}
+
+#[tokio::test]
+async fn a_lane_that_is_stopped_ends_the_session() {
+    for write_again in [true, false] {
+        let mut rig = Rig::new();
+        let (client, mut session) = rig.raw().await;
+        session.open(1, false).await;
+        let deliver = || Outgoing::Deliver { timeline: "".into(), seq: 1, body: Some(body("d:a:b", 10)) };
+        session.send(deliver()).await;
+        let mut lane = timeout(HANG, client.connection.accept_uni()).await.unwrap().unwrap();
+        if write_again {
+            session.send(deliver()).await;
+        }
+        lane.stop(VarInt::from_u32(1)).unwrap();
+        let event = session.event().await;
+        assert!(
+            matches!(&event, Event::Bad(bad) if bad.close == Some(CloseCode::ProtocolError)),
+            "{event:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_gives_no_credit_holds_up_only_itself() {
+    let mut rig = Rig::new();
+    let mut transport = TransportConfig::default();
+    transport.stream_receive_window(VarInt::from_u32(1_000)).max_concurrent_uni_streams(VarInt::from_u32(0));
+    let (mut deaf, deaf_session) = rig.raw_with(transport).await;
+    deaf_session.open(4, false).await;
+    for seq in 1..=10 {
+        deaf_session.send(Outgoing::Frame(server_signal("c", 1_000))).await;
+        let body = Some(body("d:a:b", 1_000));
+        deaf_session.send(Outgoing::Deliver { timeline: "".into(), seq, body }).await;
+    }
+    until(async || deaf_session.figures().await.written == 1_000).await;
+    let before = deaf_session.figures().await;
+    assert!(before.queued > 19_000, "{before:?}");
+
+    let (mut other, session) = rig.raw().await;
+    for _ in 0..100 {
+        session.send(Outgoing::Frame(server_signal("o", 1_000))).await;
+        assert_eq!(other.control.next().await, Some(server_signal("o", 1_000)));
+    }
+    let after = deaf_session.figures().await;
+    assert_eq!((before.queued, before.written), (after.queued, after.written));
+    // It lives, and what waited comes when it reads.
+    for _ in 0..10 {
+        assert_eq!(deaf.control.next::<ServerFrame>().await, Some(server_signal("c", 1_000)));
+    }
+    deaf.connection.set_max_concurrent_uni_streams(VarInt::from_u32(4));
+    timeout(HANG, deaf.connection.accept_uni()).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn connections_beyond_the_limit_are_refused_until_one_has_gone() {
+    let mut rig = rig(Limits { max_connections: 1, ..Limits::default() });
+    let (first, session) = rig.raw().await;
+    let error = rig.try_connect(tidegate_proto::ALPN, TransportConfig::default()).await.unwrap_err();
+    assert!(matches!(error, ConnectionError::ConnectionClosed(_)), "{error:?}");
+    assert_eq!(rig.counters.refused.get(), 1);
+    drop((first, session));
+    until(async || rig.try_connect(tidegate_proto::ALPN, TransportConfig::default()).await.is_ok()).await;
+}
+
+#[tokio::test]
+async fn frames_that_are_none_are_told() {
+    for (bytes, code) in [
+        (&[0u8][..], CloseCode::ProtocolError),
+        (&[0x81, 0x00, 0x01], CloseCode::ProtocolError),
+        (&[0xff, 0xff, 0xff, 0xff, 0x0f], CloseCode::TooLarge),
+        (&[0x02, 0xff, 0xff], CloseCode::ProtocolError),
+    ] {
+        let mut rig = Rig::new();
+        let (mut client, mut session) = rig.raw().await;
+        client.send.write_all(&encoded(&signal("good", 3))).await.unwrap();
+        client.send.write_all(bytes).await.unwrap();
+        assert_eq!(session.frame().await, signal("good", 3));
+        let event = session.event().await;
+        assert!(matches!(&event, Event::Bad(bad) if bad.close == Some(code)), "{bytes:?}: {event:?}");
+    }
+}
