@@ -30,76 +30,102 @@ export type ClientFrame = Message<"tidegate.v1.ClientFrame"> & {
   id: number;
 
   /**
+   * what it says; one that the server does not know is answered Error UNIMPLEMENTED
+   *
    * @generated from oneof tidegate.v1.ClientFrame.kind
    */
   kind: {
     /**
+     * the first frame of a session
+     *
      * @generated from field: tidegate.v1.Hello hello = 2;
      */
     value: Hello;
     case: "hello";
   } | {
     /**
+     * a message; answered by Receipts
+     *
      * @generated from field: tidegate.v1.Send send = 3;
      */
     value: Send;
     case: "send";
   } | {
     /**
+     * moves the device's stored cursor; no answer when it is good
+     *
      * @generated from field: tidegate.v1.Ack ack = 4;
      */
     value: Ack;
     case: "ack";
   } | {
     /**
+     * asks for history; answered by a Page
+     *
      * @generated from field: tidegate.v1.Pull pull = 5;
      */
     value: Pull;
     case: "pull";
   } | {
     /**
+     * raises marks; not built yet
+     *
      * @generated from field: tidegate.v1.Mark mark = 6;
      */
     value: Mark;
     case: "mark";
   } | {
     /**
+     * a volatile event; no answer when it is good
+     *
      * @generated from field: tidegate.v1.Signal signal = 7;
      */
     value: Signal;
     case: "signal";
   } | {
     /**
+     * follows a channel; not built yet
+     *
      * @generated from field: tidegate.v1.Subscribe subscribe = 8;
      */
     value: Subscribe;
     case: "subscribe";
   } | {
     /**
+     * follows it no longer; not built yet
+     *
      * @generated from field: tidegate.v1.Unsubscribe unsubscribe = 9;
      */
     value: Unsubscribe;
     case: "unsubscribe";
   } | {
     /**
+     * asks who is online; not built yet
+     *
      * @generated from field: tidegate.v1.Presence presence = 10;
      */
     value: Presence;
     case: "presence";
   } | {
     /**
+     * answered by a Pong
+     *
      * @generated from field: tidegate.v1.Ping ping = 11;
      */
     value: Ping;
     case: "ping";
   } | {
     /**
+     * a new token; no answer when it is good
+     *
      * @generated from field: tidegate.v1.Refresh refresh = 12;
      */
     value: Refresh;
     case: "refresh";
   } | {
     /**
+     * answered by GoAway with reason NORMAL
+     *
      * @generated from field: tidegate.v1.Bye bye = 13;
      */
     value: Bye;
@@ -128,82 +154,110 @@ export type ServerFrame = Message<"tidegate.v1.ServerFrame"> & {
   id: number;
 
   /**
+   * what it says; a client ignores what it does not know
+   *
    * @generated from oneof tidegate.v1.ServerFrame.kind
    */
   kind: {
     /**
+     * the answer to Hello
+     *
      * @generated from field: tidegate.v1.Welcome welcome = 2;
      */
     value: Welcome;
     case: "welcome";
   } | {
     /**
+     * the answers to Send
+     *
      * @generated from field: tidegate.v1.Receipt receipt = 3;
      */
     value: Receipt;
     case: "receipt";
   } | {
     /**
+     * an entry of a timeline
+     *
      * @generated from field: tidegate.v1.Deliver deliver = 4;
      */
     value: Deliver;
     case: "deliver";
   } | {
     /**
+     * the answer to Pull
+     *
      * @generated from field: tidegate.v1.Page page = 5;
      */
     value: Page;
     case: "page";
   } | {
     /**
+     * somebody's marks moved
+     *
      * @generated from field: tidegate.v1.Marked marked = 6;
      */
     value: Marked;
     case: "marked";
   } | {
     /**
+     * a volatile event
+     *
      * @generated from field: tidegate.v1.Signal signal = 7;
      */
     value: Signal;
     case: "signal";
   } | {
     /**
+     * the answer to Subscribe
+     *
      * @generated from field: tidegate.v1.Subscribed subscribed = 8;
      */
     value: Subscribed;
     case: "subscribed";
   } | {
     /**
+     * a subscription has ended
+     *
      * @generated from field: tidegate.v1.Unsubscribed unsubscribed = 9;
      */
     value: Unsubscribed;
     case: "unsubscribed";
   } | {
     /**
+     * the answer to Presence, and its changes
+     *
      * @generated from field: tidegate.v1.PresenceState presence_state = 10;
      */
     value: PresenceState;
     case: "presenceState";
   } | {
     /**
+     * the answer to Ping
+     *
      * @generated from field: tidegate.v1.Pong pong = 11;
      */
     value: Pong;
     case: "pong";
   } | {
     /**
+     * the connection is about to be closed
+     *
      * @generated from field: tidegate.v1.GoAway go_away = 12;
      */
     value: GoAway;
     case: "goAway";
   } | {
     /**
+     * entries were removed by retention
+     *
      * @generated from field: tidegate.v1.HistoryGone history_gone = 13;
      */
     value: HistoryGone;
     case: "historyGone";
   } | {
     /**
+     * a refusal that is not a receipt
+     *
      * @generated from field: tidegate.v1.Error error = 14;
      */
     value: Error;
@@ -295,10 +349,14 @@ export const HelloSchema: GenMessage<Hello> = /*@__PURE__*/
  */
 export type Start = Message<"tidegate.v1.Start"> & {
   /**
+   * unset is the same as no Start
+   *
    * @generated from oneof tidegate.v1.Start.from
    */
   from: {
     /**
+     * after a cursor that the client has kept
+     *
      * @generated from field: tidegate.v1.Position position = 1;
      */
     value: Position;
@@ -336,6 +394,8 @@ export const StartSchema: GenMessage<Start> = /*@__PURE__*/
  */
 export type Position = Message<"tidegate.v1.Position"> & {
   /**
+   * Welcome.epoch of the session the cursor comes from
+   *
    * @generated from field: string epoch = 1;
    */
   epoch: string;
@@ -362,16 +422,22 @@ export const PositionSchema: GenMessage<Position> = /*@__PURE__*/
  */
 export type Welcome = Message<"tidegate.v1.Welcome"> & {
   /**
+   * for logs and support; unique
+   *
    * @generated from field: string session_id = 1;
    */
   sessionId: string;
 
   /**
+   * who the token is for
+   *
    * @generated from field: string user_id = 2;
    */
   userId: string;
 
   /**
+   * as in Hello
+   *
    * @generated from field: string device_id = 3;
    */
   deviceId: string;
@@ -419,11 +485,15 @@ export type Welcome = Message<"tidegate.v1.Welcome"> & {
   heartbeatMs: bigint;
 
   /**
+   * what this session may do
+   *
    * @generated from field: tidegate.v1.Limits limits = 10;
    */
   limits?: Limits;
 
   /**
+   * the id of the gateway that holds the session
+   *
    * @generated from field: string gateway = 11;
    */
   gateway: string;
@@ -443,11 +513,15 @@ export const WelcomeSchema: GenMessage<Welcome> = /*@__PURE__*/
  */
 export type Limits = Message<"tidegate.v1.Limits"> & {
   /**
+   * a frame without its length
+   *
    * @generated from field: int64 max_frame_bytes = 1;
    */
   maxFrameBytes: bigint;
 
   /**
+   * Msg.content
+   *
    * @generated from field: int64 max_content_bytes = 2;
    */
   maxContentBytes: bigint;
@@ -460,11 +534,15 @@ export type Limits = Message<"tidegate.v1.Limits"> & {
   maxInFlight: bigint;
 
   /**
+   * Signal.content
+   *
    * @generated from field: int64 max_signal_bytes = 4;
    */
   maxSignalBytes: bigint;
 
   /**
+   * channels followed at once; 0: channels are not built yet
+   *
    * @generated from field: int64 max_subscriptions = 5;
    */
   maxSubscriptions: bigint;
@@ -477,6 +555,8 @@ export type Limits = Message<"tidegate.v1.Limits"> & {
   messagesPerSecond: bigint;
 
   /**
+   * how many may come at once after a pause
+   *
    * @generated from field: int64 message_burst = 7;
    */
   messageBurst: bigint;
@@ -490,10 +570,14 @@ export const LimitsSchema: GenMessage<Limits> = /*@__PURE__*/
   messageDesc(file_tidegate_v1_client, 6);
 
 /**
+ * Sends a message. The same local_id again, with the same body, is harmless.
+ *
  * @generated from message tidegate.v1.Send
  */
 export type Send = Message<"tidegate.v1.Send"> & {
   /**
+   * what the server sets in it is ignored
+   *
    * @generated from field: tidegate.v1.Msg msg = 1;
    */
   msg?: Msg;
@@ -513,6 +597,8 @@ export const SendSchema: GenMessage<Send> = /*@__PURE__*/
  */
 export type Ack = Message<"tidegate.v1.Ack"> & {
   /**
+   * at most the last seq sent to this session
+   *
    * @generated from field: int64 cursor = 1;
    */
   cursor: bigint;
@@ -539,6 +625,8 @@ export type Pull = Message<"tidegate.v1.Pull"> & {
   timeline: string;
 
   /**
+   * one of them must be set
+   *
    * @generated from oneof tidegate.v1.Pull.from
    */
   from: {
@@ -581,16 +669,22 @@ export const PullSchema: GenMessage<Pull> = /*@__PURE__*/
  */
 export type Mark = Message<"tidegate.v1.Mark"> & {
   /**
+   * its name
+   *
    * @generated from field: string conversation = 1;
    */
   conversation: string;
 
   /**
+   * up to this conv_seq the device has the messages; 0: unchanged
+   *
    * @generated from field: int64 delivered = 2;
    */
   delivered: bigint;
 
   /**
+   * up to this conv_seq the user has read them; 0: unchanged
+   *
    * @generated from field: int64 read = 3;
    */
   read: bigint;
@@ -611,16 +705,22 @@ export const MarkSchema: GenMessage<Mark> = /*@__PURE__*/
  */
 export type Signal = Message<"tidegate.v1.Signal"> & {
   /**
+   * to a user's live sessions
+   *
    * @generated from field: string user = 1;
    */
   user: string;
 
   /**
+   * to a group's members; not built yet
+   *
    * @generated from field: string group = 2;
    */
   group: string;
 
   /**
+   * to a channel's subscribers; not built yet
+   *
    * @generated from field: string channel = 3;
    */
   channel: string;
@@ -640,7 +740,7 @@ export type Signal = Message<"tidegate.v1.Signal"> & {
   content: Uint8Array;
 
   /**
-   * server
+   * set by the server: the user who sends
    *
    * @generated from field: string from = 6;
    */
@@ -655,16 +755,20 @@ export const SignalSchema: GenMessage<Signal> = /*@__PURE__*/
   messageDesc(file_tidegate_v1_client, 11);
 
 /**
+ * Follows a channel from now on, or from a cursor.
+ *
  * @generated from message tidegate.v1.Subscribe
  */
 export type Subscribe = Message<"tidegate.v1.Subscribe"> & {
   /**
+   * its name
+   *
    * @generated from field: string channel = 1;
    */
   channel: string;
 
   /**
-   * unset: from the head
+   * what comes after this seq; unset: from the head
    *
    * @generated from field: optional int64 after = 2;
    */
@@ -679,10 +783,14 @@ export const SubscribeSchema: GenMessage<Subscribe> = /*@__PURE__*/
   messageDesc(file_tidegate_v1_client, 12);
 
 /**
+ * Follows a channel no longer.
+ *
  * @generated from message tidegate.v1.Unsubscribe
  */
 export type Unsubscribe = Message<"tidegate.v1.Unsubscribe"> & {
   /**
+   * its name
+   *
    * @generated from field: string channel = 1;
    */
   channel: string;
@@ -696,15 +804,21 @@ export const UnsubscribeSchema: GenMessage<Unsubscribe> = /*@__PURE__*/
   messageDesc(file_tidegate_v1_client, 13);
 
 /**
+ * Asks which of some users are online.
+ *
  * @generated from message tidegate.v1.Presence
  */
 export type Presence = Message<"tidegate.v1.Presence"> & {
   /**
+   * who
+   *
    * @generated from field: repeated string users = 1;
    */
   users: string[];
 
   /**
+   * tell changes as well
+   *
    * @generated from field: bool watch = 2;
    */
   watch: boolean;
@@ -718,6 +832,8 @@ export const PresenceSchema: GenMessage<Presence> = /*@__PURE__*/
   messageDesc(file_tidegate_v1_client, 14);
 
 /**
+ * Asks for a sign of life, and for the heads.
+ *
  * @generated from message tidegate.v1.Ping
  */
 export type Ping = Message<"tidegate.v1.Ping"> & {
@@ -731,12 +847,14 @@ export const PingSchema: GenMessage<Ping> = /*@__PURE__*/
   messageDesc(file_tidegate_v1_client, 15);
 
 /**
- * A new token for the running session.
+ * A new token for the running session, before the old one expires.
  *
  * @generated from message tidegate.v1.Refresh
  */
 export type Refresh = Message<"tidegate.v1.Refresh"> & {
   /**
+   * of the same user
+   *
    * @generated from field: string token = 1;
    */
   token: string;
@@ -765,25 +883,35 @@ export const ByeSchema: GenMessage<Bye> = /*@__PURE__*/
   messageDesc(file_tidegate_v1_client, 17);
 
 /**
+ * What became of a message, for the session that sent it.
+ *
  * @generated from message tidegate.v1.Receipt
  */
 export type Receipt = Message<"tidegate.v1.Receipt"> & {
   /**
+   * as in the Msg; drawn by the server when that had none
+   *
    * @generated from field: string local_id = 1;
    */
   localId: string;
 
   /**
+   * as in the Msg that others get
+   *
    * @generated from field: string server_id = 2;
    */
   serverId: string;
 
   /**
+   * ms since 1970; STORED has the one that counts
+   *
    * @generated from field: int64 send_time = 3;
    */
   sendTime: bigint;
 
   /**
+   * how far it is
+   *
    * @generated from field: tidegate.v1.ReceiptStatus status = 4;
    */
   status: ReceiptStatus;
@@ -803,7 +931,7 @@ export type Receipt = Message<"tidegate.v1.Receipt"> & {
   convSeq: bigint;
 
   /**
-   * REJECTED
+   * REJECTED: why
    *
    * @generated from field: tidegate.v1.Code code = 7;
    */
@@ -817,6 +945,8 @@ export type Receipt = Message<"tidegate.v1.Receipt"> & {
   message: string;
 
   /**
+   * REJECTED: when to send again; 0: not said
+   *
    * @generated from field: int64 retry_after_ms = 9;
    */
   retryAfterMs: bigint;
@@ -850,16 +980,22 @@ export type Deliver = Message<"tidegate.v1.Deliver"> & {
   seq: bigint;
 
   /**
+   * what stands at that seq
+   *
    * @generated from oneof tidegate.v1.Deliver.entry
    */
   entry: {
     /**
+     * its own seq is unset
+     *
      * @generated from field: tidegate.v1.Msg msg = 3;
      */
     value: Msg;
     case: "msg";
   } | {
     /**
+     * it expired or was deleted
+     *
      * @generated from field: tidegate.v1.Gone gone = 4;
      */
     value: Gone;
@@ -875,6 +1011,8 @@ export const DeliverSchema: GenMessage<Deliver> = /*@__PURE__*/
   messageDesc(file_tidegate_v1_client, 19);
 
 /**
+ * An entry of which only the seq is left.
+ *
  * @generated from message tidegate.v1.Gone
  */
 export type Gone = Message<"tidegate.v1.Gone"> & {
@@ -894,6 +1032,8 @@ export const GoneSchema: GenMessage<Gone> = /*@__PURE__*/
  */
 export type Page = Message<"tidegate.v1.Page"> & {
   /**
+   * as in Pull
+   *
    * @generated from field: string timeline = 1;
    */
   timeline: string;
@@ -906,11 +1046,15 @@ export type Page = Message<"tidegate.v1.Page"> & {
   entries: Deliver[];
 
   /**
+   * the timeline's last seq
+   *
    * @generated from field: int64 head = 3;
    */
   head: bigint;
 
   /**
+   * its first seq that is still there
+   *
    * @generated from field: int64 floor = 4;
    */
   floor: bigint;
@@ -937,21 +1081,29 @@ export const PageSchema: GenMessage<Page> = /*@__PURE__*/
  */
 export type Marked = Message<"tidegate.v1.Marked"> & {
   /**
+   * its name
+   *
    * @generated from field: string conversation = 1;
    */
   conversation: string;
 
   /**
+   * whose marks
+   *
    * @generated from field: string user = 2;
    */
   user: string;
 
   /**
+   * as in Mark
+   *
    * @generated from field: int64 delivered = 3;
    */
   delivered: bigint;
 
   /**
+   * as in Mark
+   *
    * @generated from field: int64 read = 4;
    */
   read: bigint;
@@ -965,25 +1117,35 @@ export const MarkedSchema: GenMessage<Marked> = /*@__PURE__*/
   messageDesc(file_tidegate_v1_client, 22);
 
 /**
+ * A channel is followed from now on.
+ *
  * @generated from message tidegate.v1.Subscribed
  */
 export type Subscribed = Message<"tidegate.v1.Subscribed"> & {
   /**
+   * its name
+   *
    * @generated from field: string channel = 1;
    */
   channel: string;
 
   /**
+   * its last seq
+   *
    * @generated from field: int64 head = 2;
    */
   head: bigint;
 
   /**
+   * its first seq that is still there
+   *
    * @generated from field: int64 floor = 3;
    */
   floor: bigint;
 
   /**
+   * about how many follow it
+   *
    * @generated from field: int64 count = 4;
    */
   count: bigint;
@@ -997,15 +1159,21 @@ export const SubscribedSchema: GenMessage<Subscribed> = /*@__PURE__*/
   messageDesc(file_tidegate_v1_client, 23);
 
 /**
+ * A channel is followed no longer.
+ *
  * @generated from message tidegate.v1.Unsubscribed
  */
 export type Unsubscribed = Message<"tidegate.v1.Unsubscribed"> & {
   /**
+   * its name
+   *
    * @generated from field: string channel = 1;
    */
   channel: string;
 
   /**
+   * for a person; empty when the client asked for it
+   *
    * @generated from field: string reason = 2;
    */
   reason: string;
@@ -1019,21 +1187,27 @@ export const UnsubscribedSchema: GenMessage<Unsubscribed> = /*@__PURE__*/
   messageDesc(file_tidegate_v1_client, 24);
 
 /**
+ * Where a user is online.
+ *
  * @generated from message tidegate.v1.PresenceState
  */
 export type PresenceState = Message<"tidegate.v1.PresenceState"> & {
   /**
+   * who
+   *
    * @generated from field: string user = 1;
    */
   user: string;
 
   /**
+   * none: offline
+   *
    * @generated from field: repeated tidegate.v1.PresenceDevice devices = 2;
    */
   devices: PresenceDevice[];
 
   /**
-   * ms since 1970
+   * since when, in ms since 1970
    *
    * @generated from field: int64 since = 3;
    */
@@ -1048,15 +1222,21 @@ export const PresenceStateSchema: GenMessage<PresenceState> = /*@__PURE__*/
   messageDesc(file_tidegate_v1_client, 25);
 
 /**
+ * A device that is online.
+ *
  * @generated from message tidegate.v1.PresenceDevice
  */
 export type PresenceDevice = Message<"tidegate.v1.PresenceDevice"> & {
   /**
+   * which
+   *
    * @generated from field: string device_id = 1;
    */
   deviceId: string;
 
   /**
+   * as in its Hello
+   *
    * @generated from field: string platform = 2;
    */
   platform: string;
@@ -1070,10 +1250,14 @@ export const PresenceDeviceSchema: GenMessage<PresenceDevice> = /*@__PURE__*/
   messageDesc(file_tidegate_v1_client, 26);
 
 /**
+ * The answer to Ping.
+ *
  * @generated from message tidegate.v1.Pong
  */
 export type Pong = Message<"tidegate.v1.Pong"> & {
   /**
+   * the inbox's, and those of the channels that are followed
+   *
    * @generated from field: repeated tidegate.v1.Head heads = 1;
    */
   heads: Head[];
@@ -1087,6 +1271,8 @@ export const PongSchema: GenMessage<Pong> = /*@__PURE__*/
   messageDesc(file_tidegate_v1_client, 27);
 
 /**
+ * How far a timeline is.
+ *
  * @generated from message tidegate.v1.Head
  */
 export type Head = Message<"tidegate.v1.Head"> & {
@@ -1098,6 +1284,8 @@ export type Head = Message<"tidegate.v1.Head"> & {
   timeline: string;
 
   /**
+   * its last seq
+   *
    * @generated from field: int64 head = 2;
    */
   head: bigint;
@@ -1117,11 +1305,15 @@ export const HeadSchema: GenMessage<Head> = /*@__PURE__*/
  */
 export type GoAway = Message<"tidegate.v1.GoAway"> & {
   /**
+   * the code that the close will have
+   *
    * @generated from field: tidegate.v1.CloseCode reason = 1;
    */
   reason: CloseCode;
 
   /**
+   * when to connect again; 0: not said
+   *
    * @generated from field: int64 retry_after_ms = 2;
    */
   retryAfterMs: bigint;
@@ -1134,6 +1326,8 @@ export type GoAway = Message<"tidegate.v1.GoAway"> & {
   alternatives: string[];
 
   /**
+   * for a person
+   *
    * @generated from field: string message = 4;
    */
   message: string;
@@ -1160,6 +1354,8 @@ export type HistoryGone = Message<"tidegate.v1.HistoryGone"> & {
   timeline: string;
 
   /**
+   * the first seq that is still there
+   *
    * @generated from field: int64 floor = 2;
    */
   floor: bigint;
@@ -1179,11 +1375,15 @@ export const HistoryGoneSchema: GenMessage<HistoryGone> = /*@__PURE__*/
  */
 export type Error = Message<"tidegate.v1.Error"> & {
   /**
+   * why
+   *
    * @generated from field: tidegate.v1.Code code = 1;
    */
   code: Code;
 
   /**
+   * for a person; may change
+   *
    * @generated from field: string message = 2;
    */
   message: string;
@@ -1196,6 +1396,8 @@ export type Error = Message<"tidegate.v1.Error"> & {
   id: number;
 
   /**
+   * when to try again; 0: not said
+   *
    * @generated from field: int64 retry_after_ms = 4;
    */
   retryAfterMs: bigint;
@@ -1222,6 +1424,8 @@ export const ErrorSchema: GenMessage<Error> = /*@__PURE__*/
  */
 export type StreamHeader = Message<"tidegate.v1.StreamHeader"> & {
   /**
+   * what the stream carries
+   *
    * @generated from oneof tidegate.v1.StreamHeader.kind
    */
   kind: {
@@ -1251,10 +1455,14 @@ export const StreamHeaderSchema: GenMessage<StreamHeader> = /*@__PURE__*/
   messageDesc(file_tidegate_v1_client, 32);
 
 /**
+ * How far a message is.
+ *
  * @generated from enum tidegate.v1.ReceiptStatus
  */
 export enum ReceiptStatus {
   /**
+   * never sent
+   *
    * @generated from enum value: RECEIPT_STATUS_UNSPECIFIED = 0;
    */
   RECEIPT_STATUS_UNSPECIFIED = 0,
@@ -1274,7 +1482,7 @@ export enum ReceiptStatus {
   STORED = 2,
 
   /**
-   * final, but for UNAVAILABLE and RATE_LIMITED: those are retried with the same local_id
+   * final, unless UNAVAILABLE or RATE_LIMITED: then send it again
    *
    * @generated from enum value: REJECTED = 3;
    */
@@ -1294,66 +1502,92 @@ export const ReceiptStatusSchema: GenEnum<ReceiptStatus> = /*@__PURE__*/
  */
 export enum Code {
   /**
+   * no refusal
+   *
    * @generated from enum value: OK = 0;
    */
   OK = 0,
 
   /**
+   * something is not of the form it must have
+   *
    * @generated from enum value: INVALID_ARGUMENT = 1;
    */
   INVALID_ARGUMENT = 1,
 
   /**
+   * content, signal, token or frame over its limit
+   *
    * @generated from enum value: TOO_LARGE = 2;
    */
   TOO_LARGE = 2,
 
   /**
+   * no token, a bad or an expired one
+   *
    * @generated from enum value: UNAUTHENTICATED = 3;
    */
   UNAUTHENTICATED = 3,
 
   /**
+   * not the caller's, or not there
+   *
    * @generated from enum value: PERMISSION_DENIED = 4;
    */
   PERMISSION_DENIED = 4,
 
   /**
+   * not there
+   *
    * @generated from enum value: NOT_FOUND = 5;
    */
   NOT_FOUND = 5,
 
   /**
+   * the local_id names a message with another body
+   *
    * @generated from enum value: CONFLICT = 6;
    */
   CONFLICT = 6,
 
   /**
+   * too fast; try again after retry_after_ms
+   *
    * @generated from enum value: RATE_LIMITED = 7;
    */
   RATE_LIMITED = 7,
 
   /**
+   * try again; for a Send the outcome is unknown
+   *
    * @generated from enum value: UNAVAILABLE = 8;
    */
   UNAVAILABLE = 8,
 
   /**
+   * too many of something at once
+   *
    * @generated from enum value: LIMIT = 9;
    */
   LIMIT = 9,
 
   /**
+   * not built yet
+   *
    * @generated from enum value: UNIMPLEMENTED = 10;
    */
   UNIMPLEMENTED = 10,
 
   /**
+   * a fault of the server
+   *
    * @generated from enum value: INTERNAL = 11;
    */
   INTERNAL = 11,
 
   /**
+   * against the protocol; the session ends
+   *
    * @generated from enum value: PROTOCOL_ERROR = 12;
    */
   PROTOCOL_ERROR = 12,
@@ -1373,71 +1607,99 @@ export const CodeSchema: GenEnum<Code> = /*@__PURE__*/
  */
 export enum CloseCode {
   /**
+   * no close
+   *
    * @generated from enum value: CLOSE_CODE_UNSPECIFIED = 0;
    */
   UNSPECIFIED = 0,
 
   /**
+   * the gateway stops
+   *
    * @generated from enum value: CLOSE_CODE_DRAINING = 4000;
    */
   DRAINING = 4000,
 
   /**
+   * the client took nothing for 60 s
+   *
    * @generated from enum value: CLOSE_CODE_SLOW = 4001;
    */
   SLOW = 4001,
 
   /**
+   * the client answered no ping
+   *
    * @generated from enum value: CLOSE_CODE_IDLE = 4002;
    */
   IDLE = 4002,
 
   /**
+   * the server cannot serve now
+   *
    * @generated from enum value: CLOSE_CODE_RESTART = 4003;
    */
   RESTART = 4003,
 
   /**
+   * a fault of the server
+   *
    * @generated from enum value: CLOSE_CODE_INTERNAL = 4004;
    */
   INTERNAL = 4004,
 
   /**
+   * the client said Bye
+   *
    * @generated from enum value: CLOSE_CODE_NORMAL = 4100;
    */
   NORMAL = 4100,
 
   /**
+   * no token, a bad or an expired one; or no Hello in time
+   *
    * @generated from enum value: CLOSE_CODE_UNAUTHENTICATED = 4101;
    */
   UNAUTHENTICATED = 4101,
 
   /**
+   * a newer connection of the device is there
+   *
    * @generated from enum value: CLOSE_CODE_REPLACED = 4102;
    */
   REPLACED = 4102,
 
   /**
+   * removed by an operator
+   *
    * @generated from enum value: CLOSE_CODE_KICKED = 4103;
    */
   KICKED = 4103,
 
   /**
+   * the client broke the protocol
+   *
    * @generated from enum value: CLOSE_CODE_PROTOCOL_ERROR = 4104;
    */
   PROTOCOL_ERROR = 4104,
 
   /**
+   * a frame or token over the limit
+   *
    * @generated from enum value: CLOSE_CODE_TOO_LARGE = 4105;
    */
   TOO_LARGE = 4105,
 
   /**
+   * the page's origin is not allowed
+   *
    * @generated from enum value: CLOSE_CODE_FORBIDDEN_ORIGIN = 4106;
    */
   FORBIDDEN_ORIGIN = 4106,
 
   /**
+   * too many live devices of the user
+   *
    * @generated from enum value: CLOSE_CODE_LIMIT = 4107;
    */
   LIMIT = 4107,

@@ -162,16 +162,22 @@ export const MsgSchema: GenMessage<Msg> = /*@__PURE__*/
  */
 export enum MsgType {
   /**
+   * to a user
+   *
    * @generated from enum value: SINGLE = 0;
    */
   SINGLE = 0,
 
   /**
+   * to a group
+   *
    * @generated from enum value: GROUP = 1;
    */
   GROUP = 1,
 
   /**
+   * to a channel
+   *
    * @generated from enum value: CHANNEL = 2;
    */
   CHANNEL = 2,
@@ -191,11 +197,15 @@ export enum MsgType {
   RECEIPT = 24,
 
   /**
+   * of the system
+   *
    * @generated from enum value: NOTIFICATION = 25;
    */
   NOTIFICATION = 25,
 
   /**
+   * of the system
+   *
    * @generated from enum value: SERVICE = 26;
    */
   SERVICE = 26,
@@ -214,41 +224,57 @@ export const MsgTypeSchema: GenEnum<MsgType> = /*@__PURE__*/
  */
 export enum ContentType {
   /**
+   * not said
+   *
    * @generated from enum value: DEFAULT = 0;
    */
   DEFAULT = 0,
 
   /**
+   * text in UTF-8
+   *
    * @generated from enum value: TEXT = 1;
    */
   TEXT = 1,
 
   /**
+   * an image
+   *
    * @generated from enum value: IMAGE = 2;
    */
   IMAGE = 2,
 
   /**
+   * a video
+   *
    * @generated from enum value: VIDEO = 3;
    */
   VIDEO = 3,
 
   /**
+   * audio
+   *
    * @generated from enum value: AUDIO = 4;
    */
   AUDIO = 4,
 
   /**
+   * any other file
+   *
    * @generated from enum value: FILE = 5;
    */
   FILE = 5,
 
   /**
+   * an emoji
+   *
    * @generated from enum value: EMOJI = 6;
    */
   EMOJI = 6,
 
   /**
+   * the content is the reason of a refusal
+   *
    * @generated from enum value: ERROR = 9;
    */
   ERROR = 9,
