@@ -150,11 +150,11 @@ impl Server {
         }
         let keys = keys::open_or_make(&config.data)?;
         for udp in bound.udp {
-            let endpoint = quic::endpoint(udp, self.certificates.clone(), &keys, QUIC_IDLE)?;
-            self.endpoints.push(endpoint.clone());
+            let edge = quic::bind(udp, self.certificates.clone(), &keys, QUIC_IDLE)?;
+            self.endpoints.push(edge.endpoint.clone());
             let (origins, stop) = (origins.clone(), self.entrance.clone());
             let listener = quic::Listener {
-                endpoint,
+                edge,
                 limits: quic::Limits {
                     max_connections: config.limits.max_connections as usize,
                     ..quic::Limits::default()
@@ -187,22 +187,23 @@ impl Server {
         }
     }
 
-    /// Nobody new, sessions sent away, cursors and routes written, the log worked off, the store closed.
+    /// Nobody new, sessions sent away, connections closed, cursors and routes written, the log worked off, the store
+    /// closed.
     async fn stop(mut self, grace: Duration) -> anyhow::Result<()> {
         let stopped = timeout(grace, async {
             self.entrance.cancel();
             let spread_ms = i64::try_from(RECONNECT_SPREAD.as_millis()).unwrap_or(i64::MAX);
             self.gateway.drain(spread_ms).await;
-            self.services.cancel();
-            while let Some(ended) = self.tasks.join_next().await {
-                ended.context("a service panicked")??;
-            }
             for endpoint in &self.endpoints {
                 endpoint.close(quinn::VarInt::from_u32(4000), b"the gateway has stopped");
                 endpoint.wait_idle().await;
             }
             self.setup.close();
             self.setup.wait().await;
+            self.services.cancel();
+            while let Some(ended) = self.tasks.join_next().await {
+                ended.context("a service panicked")??;
+            }
             // The last ones who could append: then the log ends, and with it the sequencer.
             drop((self.gateway, self.backend));
             while self.sequencer.join_next().await.is_some() {}
