@@ -47,8 +47,7 @@ impl<T: Transport> Session<T> {
 
     /// Asks the store for the next page when the feed wants one and there is room for it.
     pub(super) fn pump(&mut self) {
-        let low_water = self.gateway.parts.settings.outbox_bytes / 4;
-        if self.page.is_some() || self.transport.queued_bytes() > low_water {
+        if !self.may_read_page() {
             return;
         }
         let Some(after) = self.feed.try_read(self.clock.now()) else { return };
@@ -57,6 +56,12 @@ impl<T: Transport> Session<T> {
         self.page = Some(Work::new(async move {
             store.page(&inbox, Range::After(after), PAGE_ENTRIES, max_bytes, now_ms()).await
         }));
+    }
+
+    /// Whether the outbox is below its low-water mark and no page is on its way.
+    pub(super) fn may_read_page(&self) -> bool {
+        let low_water = self.gateway.parts.settings.outbox_bytes / 4;
+        self.page.is_none() && self.transport.queued_bytes() <= low_water
     }
 
     pub(super) fn on_page(&mut self, page: Result<Page, StoreError>) {

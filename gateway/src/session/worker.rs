@@ -240,7 +240,8 @@ impl<T: Transport> Session<T> {
         let lives_ms = u64::try_from(self.identity.expires_at - now_ms()).unwrap_or(0);
         let leaves_at = self.leaving.as_ref().map(|(_, at)| *at);
         let slow_check = (self.transport.queued_bytes() > 0).then_some(now + SLOW_MS / 4);
-        let feed = if self.page.is_some() || !self.has_room() { None } else { self.feed.deadline() };
+        // A page that waits for room is asked for when something was written, not at a time.
+        let feed = self.feed.deadline().filter(|_| self.feed.is_live() || self.may_read_page());
         [feed, self.sends.deadline(), leaves_at, slow_check]
             .into_iter()
             .flatten()
