@@ -7,17 +7,14 @@ import type { Ending } from "./ending";
 import { closeCodeName, TidegateError } from "./errors";
 import { Emitter } from "./events";
 import {
-  HelloSchema,
-  PositionSchema,
   SignalSchema,
-  StartSchema,
   type Hello,
   type Receipt,
   type Signal,
-  type Start,
   type Welcome,
 } from "./gen/tidegate/v1/client_pb";
 import { Gate } from "./gate";
+import { helloFor } from "./hello";
 import { History, type HistoryPage, type PullRange } from "./history";
 import { APPLICATION_TIMEOUT_MS, HIDDEN_HEARTBEAT_MS, MAX_SIGNAL_BYTES, VISIBLE_HEARTBEAT_MS } from "./limits";
 import { isId, type Message, type Outgoing } from "./message";
@@ -206,26 +203,7 @@ export class TidegateClient {
   #hello(wire: Wire, token: string): Hello {
     const { sub } = claimsOf(token);
     if (sub && !this.#user) this.#identify(sub);
-    return create(HelloSchema, {
-      token,
-      deviceId: this.#options.deviceId,
-      attempt: BigInt(this.#state.nextAttempt(Date.now())),
-      platform: "web",
-      agent: this.#options.agent ?? "tidegate-web",
-      lanes: wire.lanes,
-      datagrams: wire.datagrams,
-      ...this.#start(),
-    });
-  }
-
-  #start(): { start?: Start } {
-    const { position } = this.#receiver;
-    if (position) {
-      const value = create(PositionSchema, { epoch: position.epoch, cursor: BigInt(position.cursor) });
-      return { start: create(StartSchema, { from: { case: "position", value } }) };
-    }
-    const { start } = this.#options;
-    return start ? { start: create(StartSchema, { from: { case: start, value: true } }) } : {};
+    return helloFor(this.#options, wire, token, this.#state.nextAttempt(Date.now()), this.#receiver.position);
   }
 
   #onWelcome(welcome: Welcome): void {

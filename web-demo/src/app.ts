@@ -110,7 +110,10 @@ export class App {
   }
 
   #listen(): void {
-    this.#client.on("connection", (status) => this.#badge.draw(status));
+    this.#client.on("connection", (status) => {
+      this.#badge.draw(status);
+      if (status.state !== "connected") this.#typing.forget();
+    });
     this.#client.on("welcome", (welcome) => this.#onWelcome(welcome));
     this.#client.on("message", (message) => this.#onMessage(message));
     this.#client.on("state", (handle) => this.#onState(handle));

@@ -149,7 +149,7 @@ export class ChatView {
   #onScroll(): void {
     const { scrollTop, scrollHeight, clientHeight } = this.#scroller;
     this.#isAtBottom = scrollHeight - scrollTop - clientHeight < BOTTOM_PX;
-    if (this.#isAtBottom) this.#jump.hidden = true;
+    this.#jump.hidden = this.#isAtBottom;
     if (scrollTop < TOP_PX && this.#chat?.hasOlder) this.#onTop();
   }
 }

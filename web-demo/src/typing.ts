@@ -40,6 +40,13 @@ export class Typing {
     if (this.#until.delete(peer)) this.#onChange();
   }
 
+  /** The connection is gone: what was heard last says nothing any more. */
+  forget(): void {
+    if (this.#until.size === 0) return;
+    this.#until.clear();
+    this.#onChange();
+  }
+
   /** Whether a user is typing to us. */
   isTyping(peer: string): boolean {
     return (this.#until.get(peer) ?? 0) > Date.now();
