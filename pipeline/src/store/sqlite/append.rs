@@ -30,7 +30,7 @@ impl Store {
         let (written, known) = Written::new(&batch, found);
         written.script().run(&mut writing).await.map_err(error::classify)?;
         writing.give_back();
-        batch.outcomes(&known)
+        Ok(batch.outcomes(&known))
     }
 }
 
@@ -79,7 +79,8 @@ impl Found {
                 }
                 _ => {
                     let place = place(row, batch.firsts().len())?;
-                    found.known[place] = Some(known(row, batch.firsts()[place].record)?);
+                    let damaged = || Known::damaged(batch.firsts()[place].record);
+                    found.known[place] = Some(known(row)?.unwrap_or_else(damaged));
                 }
             }
         }
@@ -87,19 +88,24 @@ impl Found {
     }
 }
 
-/// What a row of `FIND_NAMES` says of a pair that was there before.
-fn known(row: &SqliteRow, record: &Record) -> Result<Known, StoreError> {
-    let damaged = |what| StoreError::Damaged(format!("{what} of message {}", record.server_id));
-    let hash = bytes(row, 1)?.try_into().map_err(|_| damaged("the hash"))?;
-    if row.try_get_unchecked::<Option<i64>, _>(4).map_err(error::classify)?.is_some() {
-        let code = i32::try_from(integer(row, 4)?).ok().and_then(|code| Code::try_from(code).ok());
-        let reason: String = row.try_get_unchecked(5).map_err(error::classify)?;
-        let refusal = Refusal::new(code.ok_or_else(|| damaged("the code"))?, reason);
-        return Ok(Known { hash, fate: Fate::Refused(refusal) });
-    }
-    let placements = placements::decode(bytes(row, 3)?).ok_or_else(|| damaged("the seqs"))?;
-    let seqs = placements.iter().map(|(_, seq)| *seq).collect();
-    Ok(Known { hash, fate: Fate::Stored { repeated: true, send_time: integer(row, 2)?, seqs } })
+/// What a row of `FIND_NAMES` says of a pair that was there before; `None` if it is damaged.
+fn known(row: &SqliteRow) -> Result<Option<Known>, StoreError> {
+    let Ok(hash) = bytes(row, 1)?.try_into() else { return Ok(None) };
+    let refused: Option<i64> = row.try_get_unchecked(4).map_err(error::classify)?;
+    let fate = match refused {
+        Some(code) => {
+            let code = i32::try_from(code).ok().and_then(|code| Code::try_from(code).ok());
+            let reason: String = row.try_get_unchecked(5).map_err(error::classify)?;
+            code.map(|code| Fate::Refused(Refusal::new(code, reason)))
+        }
+        None => {
+            let send_time = integer(row, 2)?;
+            let seqs = |pairs: Vec<(i64, u64)>| pairs.iter().map(|(_, seq)| *seq).collect();
+            let seqs = placements::decode(bytes(row, 3)?).map(seqs);
+            seqs.map(|seqs| Fate::Stored { repeated: true, send_time, seqs })
+        }
+    };
+    Ok(fate.map(|fate| Known { hash, fate }))
 }
 
 /// The rows that a batch adds.
