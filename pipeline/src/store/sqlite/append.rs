@@ -212,35 +212,35 @@ fn place(row: &SqliteRow, count: usize) -> Result<usize, StoreError> {
     place.ok_or_else(|| StoreError::Damaged("a row came back with a place that was never given".to_owned()))
 }
 
-const LAST_IDS: &str =
+pub(super) const LAST_IDS: &str =
     "SELECT coalesce((SELECT max(id) FROM names), 0), coalesce((SELECT max(id) FROM timelines), 0)";
 
 // CROSS JOIN keeps the order of the tables, so that the given rows are looked up one by one.
-const FIND_NAMES: (&str, &str) = (
+pub(super) const FIND_NAMES: (&str, &str) = (
     "SELECT v.column3, n.hash, n.send_time, n.placements, n.refused, n.reason FROM (",
     ") v CROSS JOIN names n ON n.local_id = v.column1 AND n.send_id = v.column2",
 );
-const FIND_HEADS: (&str, &str) = (
+pub(super) const FIND_HEADS: (&str, &str) = (
     "SELECT v.column2, t.id, h.head FROM (",
     ") v CROSS JOIN timelines t ON t.name = v.column1 CROSS JOIN heads h ON h.timeline = t.id",
 );
-const ADD_TIMELINES: (&str, &str) =
+pub(super) const ADD_TIMELINES: (&str, &str) =
     ("INSERT INTO timelines (id, name) SELECT * FROM (", ") WHERE column1 IS NOT NULL");
-const RAISE_HEADS: (&str, &str) = (
+pub(super) const RAISE_HEADS: (&str, &str) = (
     "INSERT INTO heads (timeline, head, floor) SELECT column1, column2, 1 FROM (",
     ") WHERE column1 IS NOT NULL ON CONFLICT (timeline) DO UPDATE SET head = excluded.head",
 );
-const ADD_NAMES: (&str, &str) = (
+pub(super) const ADD_NAMES: (&str, &str) = (
     "INSERT INTO names (id, local_id, send_id, hash, send_time, placements) SELECT * FROM (",
     ") WHERE column1 IS NOT NULL",
 );
-const ADD_REFUSED: (&str, &str) = (
+pub(super) const ADD_REFUSED: (&str, &str) = (
     "INSERT INTO names (id, local_id, send_id, hash, send_time, refused, reason) SELECT * FROM (",
     ") WHERE column1 IS NOT NULL",
 );
-const ADD_MESSAGES: (&str, &str) = (
+pub(super) const ADD_MESSAGES: (&str, &str) = (
     "INSERT INTO messages (id, send_time, expire_at, conv_seq, body) SELECT * FROM (",
     ") WHERE column1 IS NOT NULL",
 );
-const ADD_ENTRIES: (&str, &str) =
+pub(super) const ADD_ENTRIES: (&str, &str) =
     ("INSERT INTO entries (timeline, seq, message) SELECT * FROM (", ") WHERE column1 IS NOT NULL");

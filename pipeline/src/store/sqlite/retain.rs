@@ -285,24 +285,25 @@ fn integers(rows: &[SqliteRow], column: usize) -> Result<Vec<i64>, StoreError> {
 /// The most rows of a step: the writer is held for some milliseconds.
 const MAX_STEP_ROWS: usize = 2_000;
 
-const EXPIRED: &str = "SELECT id FROM messages \
+pub(super) const EXPIRED: &str = "SELECT id FROM messages \
      WHERE expire_at <> 0 AND body IS NOT NULL AND expire_at <= ? ORDER BY expire_at LIMIT ?";
-const OLDEST_MESSAGES: &str = "SELECT m.id, m.send_time, n.placements FROM messages m \
+pub(super) const OLDEST_MESSAGES: &str = "SELECT m.id, m.send_time, n.placements FROM messages m \
      CROSS JOIN names n ON n.id = m.id ORDER BY m.id LIMIT ?";
-const TOO_LONG: &str = "SELECT timeline, head, floor FROM heads \
+pub(super) const TOO_LONG: &str = "SELECT timeline, head, floor FROM heads \
      WHERE timeline > ? AND head - floor >= ? ORDER BY timeline LIMIT ?";
-const NAMES: &str = "SELECT n.id, n.send_time, m.id IS NOT NULL FROM names n \
+pub(super) const NAMES: &str = "SELECT n.id, n.send_time, m.id IS NOT NULL FROM names n \
      LEFT JOIN messages m ON m.id = n.id WHERE n.id > ? ORDER BY n.id LIMIT ?";
-const UNUSED_CURSORS: &str = "SELECT user_id, device_id FROM cursors WHERE used_at < ? LIMIT ?";
+pub(super) const UNUSED_CURSORS: &str = "SELECT user_id, device_id FROM cursors WHERE used_at < ? LIMIT ?";
 
-const EMPTY_MESSAGES: (&str, &str) = ("UPDATE messages SET body = NULL WHERE id IN (", ")");
-const REMOVE_ENTRIES: (&str, &str) =
+pub(super) const EMPTY_MESSAGES: (&str, &str) = ("UPDATE messages SET body = NULL WHERE id IN (", ")");
+pub(super) const REMOVE_ENTRIES: (&str, &str) =
     ("DELETE FROM entries WHERE (timeline, seq) IN (", ") RETURNING message");
-const RAISE_FLOORS: (&str, &str) = (
+pub(super) const RAISE_FLOORS: (&str, &str) = (
     "UPDATE heads SET floor = v.column2 FROM (",
     ") v WHERE heads.timeline = v.column1 AND heads.floor < v.column2",
 );
-const FLOORS: (&str, &str) = ("SELECT timeline, floor FROM heads WHERE timeline IN (", ")");
-const PLACEMENTS: (&str, &str) = ("SELECT id, send_time, placements FROM names WHERE id IN (", ")");
-const REMOVE_MESSAGES: (&str, &str) = ("DELETE FROM messages WHERE id IN (", ")");
-const FORGET_NAMES: (&str, &str) = ("DELETE FROM names WHERE id IN (", ")");
+pub(super) const FLOORS: (&str, &str) = ("SELECT timeline, floor FROM heads WHERE timeline IN (", ")");
+pub(super) const PLACEMENTS: (&str, &str) =
+    ("SELECT id, send_time, placements FROM names WHERE id IN (", ")");
+pub(super) const REMOVE_MESSAGES: (&str, &str) = ("DELETE FROM messages WHERE id IN (", ")");
+pub(super) const FORGET_NAMES: (&str, &str) = ("DELETE FROM names WHERE id IN (", ")");
