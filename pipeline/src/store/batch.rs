@@ -8,8 +8,9 @@ use tidegate_proto::Refusal;
 use tidegate_proto::message::Target;
 use tidegate_proto::timeline::Timeline;
 use tidegate_proto::v1::Code;
+use tracing::error;
 
-use super::{Outcome, StoreError, Stored};
+use super::{Outcome, Stored};
 use crate::record::Record;
 
 /// A batch, with equal pairs (send_id, local_id) collapsed to the first.
@@ -91,7 +92,7 @@ impl<'a> Batch<'a> {
     }
 
     /// The answer to each record, in their order; `known` is what is stored now for each of `firsts()`.
-    pub(super) fn outcomes(&self, known: &[Known]) -> Result<Vec<Outcome>, StoreError> {
+    pub(super) fn outcomes(&self, known: &[Known]) -> Vec<Outcome> {
         let mut answered = vec![false; known.len()];
         let answer = |(record, &first): (&&Record, &usize)| {
             let again = std::mem::replace(&mut answered[first], true);
@@ -118,23 +119,29 @@ impl<'a> First<'a> {
 }
 
 impl Known {
+    /// What is stored under the pair of `record` cannot be read. It is refused for good, loudly: an error would take the
+    /// whole batch with it, whenever the record comes again.
+    pub(super) fn damaged(record: &Record) -> Self {
+        Self { hash: record.hash, fate: Fate::Refused(damaged(record)) }
+    }
+
     /// With the same body the record has the recipients of the first one; with another it is a conflict, also when that
     /// stands before it in the batch.
-    fn answer(&self, record: &Record, again: bool) -> Result<Outcome, StoreError> {
+    fn answer(&self, record: &Record, again: bool) -> Outcome {
         if self.hash != record.hash {
-            return Ok(Outcome::Refused(conflict(record)));
+            return Outcome::Refused(conflict(record));
         }
         let (repeated, send_time, seqs) = match &self.fate {
-            Fate::Refused(refusal) => return Ok(Outcome::Refused(refusal.clone())),
+            Fate::Refused(refusal) => return Outcome::Refused(refusal.clone()),
             Fate::Stored { repeated, send_time, seqs } => (*repeated || again, *send_time, seqs),
         };
         let recipients = record.recipients();
         match seqs.split_first() {
             Some((&conv_seq, inboxes)) if inboxes.len() == recipients.len() => {
                 let inboxes = recipients.into_iter().zip(inboxes.iter().copied()).collect();
-                Ok(Outcome::Stored(Stored { repeated, send_time, conv_seq, inboxes }))
+                Outcome::Stored(Stored { repeated, send_time, conv_seq, inboxes })
             }
-            _ => Err(StoreError::Damaged(format!("the seqs of message {}", record.server_id))),
+            _ => Outcome::Refused(damaged(record)),
         }
     }
 }
@@ -172,6 +179,11 @@ fn conflict(record: &Record) -> Refusal {
         record.local_id.as_str()
     );
     Refusal::new(Code::Conflict, message)
+}
+
+fn damaged(record: &Record) -> Refusal {
+    error!(server_id = record.server_id, "what the store remembers of a message is damaged");
+    Refusal::new(Code::Internal, "what is stored under this local_id is damaged: use a new one")
 }
 
 fn no_such_group() -> Refusal {

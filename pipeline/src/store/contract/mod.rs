@@ -55,6 +55,7 @@ macro_rules! contract_tests {
             retention_by_both_leaves_nothing_behind
             retention_is_done_in_steps
             names_outlive_their_messages
+            a_name_that_is_old_goes_with_its_message
             a_clock_ahead_does_not_stop_retention
             the_epoch_stays_until_a_new_one_is_drawn
             appenders_and_readers_beside_each_other

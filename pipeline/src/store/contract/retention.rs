@@ -136,6 +136,18 @@ pub(in crate::store) async fn names_outlive_their_messages(place: &impl Place) {
     assert!(stored(&store, sent_at("alice", "bob", "1", 1)).await.repeated);
 }
 
+pub(in crate::store) async fn a_name_that_is_old_goes_with_its_message(place: &impl Place) {
+    let store = place.open().await;
+    append(&store, &batch(10)).await;
+    let forgetful = Retention { remember_ms: 0, ..NOTHING };
+    assert_eq!(retain(&store, forgetful, 1_000, 100).await.0, Removed::default());
+    let by_count = Retention { max_entries: Some(4), ..forgetful };
+    let (removed, _) = retain(&store, by_count, 1_000, 100).await;
+    assert_eq!((removed.bodies, removed.names), (2, 2));
+    assert!(!stored(&store, sent_at("alice", "bob", "1", 1_000)).await.repeated);
+    assert!(stored(&store, sent_at("alice", "bob", "3", 1_000)).await.repeated);
+}
+
 pub(in crate::store) async fn a_clock_ahead_does_not_stop_retention(place: &impl Place) {
     let store = place.open().await;
     let times = [1, 900_000, 2, 500, 900_000];

@@ -30,7 +30,7 @@ impl Store {
         let (written, known) = Written::new(&batch, found);
         written.script().run(&mut writing).await.map_err(error::classify)?;
         writing.give_back();
-        batch.outcomes(&known)
+        Ok(batch.outcomes(&known))
     }
 }
 
@@ -79,7 +79,8 @@ impl Found {
                 }
                 _ => {
                     let place = place(row, batch.firsts().len())?;
-                    found.known[place] = Some(known(row, batch.firsts()[place].record)?);
+                    let damaged = || Known::damaged(batch.firsts()[place].record);
+                    found.known[place] = Some(known(row)?.unwrap_or_else(damaged));
                 }
             }
         }
@@ -87,19 +88,24 @@ impl Found {
     }
 }
 
-/// What a row of `FIND_NAMES` says of a pair that was there before.
-fn known(row: &SqliteRow, record: &Record) -> Result<Known, StoreError> {
-    let damaged = |what| StoreError::Damaged(format!("{what} of message {}", record.server_id));
-    let hash = bytes(row, 1)?.try_into().map_err(|_| damaged("the hash"))?;
-    if row.try_get_unchecked::<Option<i64>, _>(4).map_err(error::classify)?.is_some() {
-        let code = i32::try_from(integer(row, 4)?).ok().and_then(|code| Code::try_from(code).ok());
-        let reason: String = row.try_get_unchecked(5).map_err(error::classify)?;
-        let refusal = Refusal::new(code.ok_or_else(|| damaged("the code"))?, reason);
-        return Ok(Known { hash, fate: Fate::Refused(refusal) });
-    }
-    let placements = placements::decode(bytes(row, 3)?).ok_or_else(|| damaged("the seqs"))?;
-    let seqs = placements.iter().map(|(_, seq)| *seq).collect();
-    Ok(Known { hash, fate: Fate::Stored { repeated: true, send_time: integer(row, 2)?, seqs } })
+/// What a row of `FIND_NAMES` says of a pair that was there before; `None` if it is damaged.
+fn known(row: &SqliteRow) -> Result<Option<Known>, StoreError> {
+    let Ok(hash) = bytes(row, 1)?.try_into() else { return Ok(None) };
+    let refused: Option<i64> = row.try_get_unchecked(4).map_err(error::classify)?;
+    let fate = match refused {
+        Some(code) => {
+            let code = i32::try_from(code).ok().and_then(|code| Code::try_from(code).ok());
+            let reason: String = row.try_get_unchecked(5).map_err(error::classify)?;
+            code.map(|code| Fate::Refused(Refusal::new(code, reason)))
+        }
+        None => {
+            let send_time = integer(row, 2)?;
+            let seqs = |pairs: Vec<(i64, u64)>| pairs.iter().map(|(_, seq)| *seq).collect();
+            let seqs = placements::decode(bytes(row, 3)?).map(seqs);
+            seqs.map(|seqs| Fate::Stored { repeated: true, send_time, seqs })
+        }
+    };
+    Ok(fate.map(|fate| Known { hash, fate }))
 }
 
 /// The rows that a batch adds.
@@ -206,35 +212,35 @@ fn place(row: &SqliteRow, count: usize) -> Result<usize, StoreError> {
     place.ok_or_else(|| StoreError::Damaged("a row came back with a place that was never given".to_owned()))
 }
 
-const LAST_IDS: &str =
+pub(super) const LAST_IDS: &str =
     "SELECT coalesce((SELECT max(id) FROM names), 0), coalesce((SELECT max(id) FROM timelines), 0)";
 
 // CROSS JOIN keeps the order of the tables, so that the given rows are looked up one by one.
-const FIND_NAMES: (&str, &str) = (
+pub(super) const FIND_NAMES: (&str, &str) = (
     "SELECT v.column3, n.hash, n.send_time, n.placements, n.refused, n.reason FROM (",
     ") v CROSS JOIN names n ON n.local_id = v.column1 AND n.send_id = v.column2",
 );
-const FIND_HEADS: (&str, &str) = (
+pub(super) const FIND_HEADS: (&str, &str) = (
     "SELECT v.column2, t.id, h.head FROM (",
     ") v CROSS JOIN timelines t ON t.name = v.column1 CROSS JOIN heads h ON h.timeline = t.id",
 );
-const ADD_TIMELINES: (&str, &str) =
+pub(super) const ADD_TIMELINES: (&str, &str) =
     ("INSERT INTO timelines (id, name) SELECT * FROM (", ") WHERE column1 IS NOT NULL");
-const RAISE_HEADS: (&str, &str) = (
+pub(super) const RAISE_HEADS: (&str, &str) = (
     "INSERT INTO heads (timeline, head, floor) SELECT column1, column2, 1 FROM (",
     ") WHERE column1 IS NOT NULL ON CONFLICT (timeline) DO UPDATE SET head = excluded.head",
 );
-const ADD_NAMES: (&str, &str) = (
+pub(super) const ADD_NAMES: (&str, &str) = (
     "INSERT INTO names (id, local_id, send_id, hash, send_time, placements) SELECT * FROM (",
     ") WHERE column1 IS NOT NULL",
 );
-const ADD_REFUSED: (&str, &str) = (
+pub(super) const ADD_REFUSED: (&str, &str) = (
     "INSERT INTO names (id, local_id, send_id, hash, send_time, refused, reason) SELECT * FROM (",
     ") WHERE column1 IS NOT NULL",
 );
-const ADD_MESSAGES: (&str, &str) = (
+pub(super) const ADD_MESSAGES: (&str, &str) = (
     "INSERT INTO messages (id, send_time, expire_at, conv_seq, body) SELECT * FROM (",
     ") WHERE column1 IS NOT NULL",
 );
-const ADD_ENTRIES: (&str, &str) =
+pub(super) const ADD_ENTRIES: (&str, &str) =
     ("INSERT INTO entries (timeline, seq, message) SELECT * FROM (", ") WHERE column1 IS NOT NULL");

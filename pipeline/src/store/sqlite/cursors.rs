@@ -29,7 +29,7 @@ impl Store {
     }
 }
 
-const SAVE: (&str, &str) = (
+pub(super) const SAVE: (&str, &str) = (
     "INSERT INTO cursors (user_id, device_id, cursor, used_at) SELECT * FROM (",
     ") WHERE column1 IS NOT NULL ON CONFLICT (user_id, device_id) DO UPDATE \
      SET cursor = max(cursor, excluded.cursor), used_at = max(used_at, excluded.used_at)",

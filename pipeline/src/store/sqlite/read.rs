@@ -145,14 +145,14 @@ macro_rules! page {
         )
     };
 }
-const PAGE_AFTER: &str = page!(">", "ASC");
-const PAGE_BEFORE: &str = page!("<", "DESC");
+pub(super) const PAGE_AFTER: &str = page!(">", "ASC");
+pub(super) const PAGE_BEFORE: &str = page!("<", "DESC");
 
-const INBOX: &str = "SELECT c.cursor, h.head, h.floor FROM (SELECT 1) \
+pub(super) const INBOX: &str = "SELECT c.cursor, h.head, h.floor FROM (SELECT 1) \
      LEFT JOIN cursors c ON c.user_id = ? AND c.device_id = ? \
      LEFT JOIN timelines t ON t.name = ? LEFT JOIN heads h ON h.timeline = t.id";
 
-const HEADS: (&str, &str) = (
+pub(super) const HEADS: (&str, &str) = (
     "SELECT v.column2, h.head, h.floor FROM (",
     ") v CROSS JOIN timelines t ON t.name = v.column1 CROSS JOIN heads h ON h.timeline = t.id",
 );

@@ -1,7 +1,7 @@
 //! Retention, in steps: each call finds some work with a reader, and does it in one short transaction of the writer, so
 //! that appends go in between.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use sqlx::sqlite::SqliteRow;
 
@@ -15,9 +15,10 @@ use crate::store::{Removed, Retention, StoreError};
 /// Where the passes over the tables stand between steps.
 #[derive(Debug, Default)]
 pub(super) struct Walk {
-    /// Timelines up to this number have been looked at for their count.
+    /// Timelines up to this number have been looked at for their count, in this pass.
     timeline: i64,
-    /// Names up to this number have been looked at.
+    /// Names up to this number were old when they were looked at: they are forgotten, or will be with their message. So
+    /// what is kept for long is not looked at again and again.
     name: i64,
 }
 
@@ -30,20 +31,21 @@ impl Store {
         budget: usize,
     ) -> Result<Removed, StoreError> {
         let budget = budget.clamp(1, MAX_STEP_ROWS);
+        let remember = Age::new(retention.remember_ms, now_ms);
         let mut walk = self.walk.lock().await;
         let mut removed = self.empty_expired(now_ms, budget).await?;
         if removed.is_nothing()
             && let Some(max_age_ms) = retention.max_age_ms
         {
-            removed = self.remove_old(Age::new(max_age_ms, now_ms), budget).await?;
+            removed = self.remove_old(Age::new(max_age_ms, now_ms), remember, budget).await?;
         }
         if removed.is_nothing()
             && let Some(max_entries) = retention.max_entries
         {
-            removed = self.remove_many(max_entries, &mut walk, budget).await?;
+            removed = self.remove_many(max_entries, remember, &mut walk, budget).await?;
         }
         if removed.is_nothing() {
-            removed = self.forget_names(Age::new(retention.remember_ms, now_ms), &mut walk, budget).await?;
+            removed = self.forget_names(remember, &mut walk, budget).await?;
         }
         if removed.is_nothing() {
             removed = self.forget_cursors(Age::new(retention.cursor_ms, now_ms), budget).await?;
@@ -64,7 +66,7 @@ impl Store {
     }
 
     /// The oldest messages: numbers rise with time, so they are a prefix of every timeline they are in.
-    async fn remove_old(&self, age: Age, budget: usize) -> Result<Removed, StoreError> {
+    async fn remove_old(&self, age: Age, remember: Age, budget: usize) -> Result<Removed, StoreError> {
         let oldest = self.read_all(sqlx::query(OLDEST_MESSAGES).bind(budget as i64)).await?;
         let times = oldest.iter().map(|row| integer(row, 1)).collect::<Result<Vec<_>, _>>()?;
         let mut floors = BTreeMap::new();
@@ -79,13 +81,14 @@ impl Store {
                 floors.insert(timeline, seq + 1);
             }
         }
-        self.raise_floors(floors).await
+        self.raise_floors(floors, remember).await
     }
 
     /// The oldest entries of timelines that have too many.
     async fn remove_many(
         &self,
         max_entries: u64,
+        remember: Age,
         walk: &mut Walk,
         budget: usize,
     ) -> Result<Removed, StoreError> {
@@ -107,33 +110,45 @@ impl Store {
         if rows.is_empty() {
             walk.timeline = 0;
         }
-        self.raise_floors(floors).await
+        self.raise_floors(floors, remember).await
     }
 
-    /// Raises floors, removes the entries below them, and the messages that no entry leads to any more.
-    async fn raise_floors(&self, floors: BTreeMap<i64, u64>) -> Result<Removed, StoreError> {
+    /// Raises floors, removes the entries below them, the messages that no entry leads to any more, and the names of
+    /// those if they were remembered long enough.
+    async fn raise_floors(&self, floors: BTreeMap<i64, u64>, remember: Age) -> Result<Removed, StoreError> {
         if floors.is_empty() {
             return Ok(Removed::default());
         }
         let mut writing = self.writer.lend().await?;
         let messages = remove_entries(&mut writing, &floors).await?;
         let dead = dead(&mut writing, &messages).await?;
+        let forgotten: Vec<&Dead> =
+            dead.iter().filter(|dead| remember.of(dead.send_time) == Aged::Old).collect();
         let mut script = Script::default();
-        script.rows(REMOVE_MESSAGES, 1, &dead, |script, id| {
-            script.bind(*id);
+        script.rows(REMOVE_MESSAGES, 1, &dead, |script, dead| {
+            script.bind(dead.id);
+        });
+        script.rows(FORGET_NAMES, 1, &forgotten, |script, dead| {
+            script.bind(dead.id);
         });
         script.statement("COMMIT");
         script.run(&mut writing).await.map_err(error::classify)?;
         writing.give_back();
-        Ok(Removed { entries: messages.len() as u64, bodies: dead.len() as u64, ..Removed::default() })
+        Ok(Removed {
+            entries: messages.len() as u64,
+            bodies: dead.len() as u64,
+            names: forgotten.len() as u64,
+            cursors: 0,
+        })
     }
 
-    /// Names that were remembered long enough and whose message is gone.
+    /// Names that were remembered long enough and whose message went before.
     async fn forget_names(&self, age: Age, walk: &mut Walk, budget: usize) -> Result<Removed, StoreError> {
         let mut forgotten = Vec::new();
-        while forgotten.is_empty() {
-            let rows = self.read_all(sqlx::query(NAMES).bind(walk.name).bind(budget as i64)).await?;
-            let mut end = rows.is_empty();
+        let (mut at, mut end) = (walk.name, false);
+        while forgotten.is_empty() && !end {
+            let rows = self.read_all(sqlx::query(NAMES).bind(at).bind(budget as i64)).await?;
+            end = rows.is_empty();
             for row in &rows {
                 let (id, has_message) = (integer(row, 0)?, integer(row, 2)? != 0);
                 match age.of(integer(row, 1)?) {
@@ -144,11 +159,7 @@ impl Store {
                         break;
                     }
                 }
-                walk.name = id;
-            }
-            if end {
-                walk.name = 0;
-                break;
+                at = id;
             }
         }
         let mut script = Script::default();
@@ -156,6 +167,7 @@ impl Store {
             script.bind(*id);
         });
         self.write(script, forgotten.len()).await?;
+        walk.name = at;
         Ok(Removed { names: forgotten.len() as u64, ..Removed::default() })
     }
 
@@ -218,27 +230,36 @@ async fn remove_entries(
     removed.iter().flatten().map(|row| integer(row, 0)).collect()
 }
 
+/// A message that no entry leads to.
+struct Dead {
+    id: i64,
+    send_time: i64,
+}
+
 /// Which of the messages have no entry left: all of their places are below the floors.
-async fn dead(writing: &mut Writing<'_>, messages: &[i64]) -> Result<Vec<i64>, StoreError> {
-    let distinct: Vec<i64> = messages.iter().copied().collect::<HashSet<_>>().into_iter().collect();
+async fn dead(writing: &mut Writing<'_>, messages: &[i64]) -> Result<Vec<Dead>, StoreError> {
+    let distinct: Vec<i64> = messages.iter().copied().collect::<BTreeSet<_>>().into_iter().collect();
     let mut script = Script::default();
     script.rows(PLACEMENTS, 1, &distinct, |script, id| {
         script.bind(*id);
     });
     let answers = script.run(writing).await.map_err(error::classify)?;
-    let places = |row| Ok((integer(row, 0)?, placements_of(row, 1)?));
-    let places: Vec<(i64, Vec<(i64, u64)>)> =
+    let places = |row| {
+        let message = Dead { id: integer(row, 0)?, send_time: integer(row, 1)? };
+        Ok((message, placements_of(row, 2)?))
+    };
+    let places: Vec<(Dead, Vec<(i64, u64)>)> =
         answers.iter().flatten().map(places).collect::<Result<_, StoreError>>()?;
 
     let timelines = places.iter().flat_map(|(_, places)| places).map(|(timeline, _)| *timeline);
-    let timelines: Vec<i64> = timelines.collect::<HashSet<_>>().into_iter().collect();
+    let timelines: Vec<i64> = timelines.collect::<BTreeSet<_>>().into_iter().collect();
     let mut script = Script::default();
     select_floors(&mut script, &timelines);
     let floors = floors_of(&script.run(writing).await.map_err(error::classify)?)?;
     let is_dead = |places: &[(i64, u64)]| {
         places.iter().all(|(timeline, seq)| floors.get(timeline).is_none_or(|floor| seq < floor))
     };
-    Ok(places.iter().filter(|(_, places)| is_dead(places)).map(|(id, _)| *id).collect())
+    Ok(places.into_iter().filter(|(_, places)| is_dead(places)).map(|(message, _)| message).collect())
 }
 
 fn select_floors(script: &mut Script, timelines: &[i64]) {
@@ -264,24 +285,25 @@ fn integers(rows: &[SqliteRow], column: usize) -> Result<Vec<i64>, StoreError> {
 /// The most rows of a step: the writer is held for some milliseconds.
 const MAX_STEP_ROWS: usize = 2_000;
 
-const EXPIRED: &str = "SELECT id FROM messages \
+pub(super) const EXPIRED: &str = "SELECT id FROM messages \
      WHERE expire_at <> 0 AND body IS NOT NULL AND expire_at <= ? ORDER BY expire_at LIMIT ?";
-const OLDEST_MESSAGES: &str = "SELECT m.id, m.send_time, n.placements FROM messages m \
+pub(super) const OLDEST_MESSAGES: &str = "SELECT m.id, m.send_time, n.placements FROM messages m \
      CROSS JOIN names n ON n.id = m.id ORDER BY m.id LIMIT ?";
-const TOO_LONG: &str = "SELECT timeline, head, floor FROM heads \
+pub(super) const TOO_LONG: &str = "SELECT timeline, head, floor FROM heads \
      WHERE timeline > ? AND head - floor >= ? ORDER BY timeline LIMIT ?";
-const NAMES: &str = "SELECT n.id, n.send_time, m.id IS NOT NULL FROM names n \
+pub(super) const NAMES: &str = "SELECT n.id, n.send_time, m.id IS NOT NULL FROM names n \
      LEFT JOIN messages m ON m.id = n.id WHERE n.id > ? ORDER BY n.id LIMIT ?";
-const UNUSED_CURSORS: &str = "SELECT user_id, device_id FROM cursors WHERE used_at < ? LIMIT ?";
+pub(super) const UNUSED_CURSORS: &str = "SELECT user_id, device_id FROM cursors WHERE used_at < ? LIMIT ?";
 
-const EMPTY_MESSAGES: (&str, &str) = ("UPDATE messages SET body = NULL WHERE id IN (", ")");
-const REMOVE_ENTRIES: (&str, &str) =
+pub(super) const EMPTY_MESSAGES: (&str, &str) = ("UPDATE messages SET body = NULL WHERE id IN (", ")");
+pub(super) const REMOVE_ENTRIES: (&str, &str) =
     ("DELETE FROM entries WHERE (timeline, seq) IN (", ") RETURNING message");
-const RAISE_FLOORS: (&str, &str) = (
+pub(super) const RAISE_FLOORS: (&str, &str) = (
     "UPDATE heads SET floor = v.column2 FROM (",
     ") v WHERE heads.timeline = v.column1 AND heads.floor < v.column2",
 );
-const FLOORS: (&str, &str) = ("SELECT timeline, floor FROM heads WHERE timeline IN (", ")");
-const PLACEMENTS: (&str, &str) = ("SELECT id, placements FROM names WHERE id IN (", ")");
-const REMOVE_MESSAGES: (&str, &str) = ("DELETE FROM messages WHERE id IN (", ")");
-const FORGET_NAMES: (&str, &str) = ("DELETE FROM names WHERE id IN (", ")");
+pub(super) const FLOORS: (&str, &str) = ("SELECT timeline, floor FROM heads WHERE timeline IN (", ")");
+pub(super) const PLACEMENTS: (&str, &str) =
+    ("SELECT id, send_time, placements FROM names WHERE id IN (", ")");
+pub(super) const REMOVE_MESSAGES: (&str, &str) = ("DELETE FROM messages WHERE id IN (", ")");
+pub(super) const FORGET_NAMES: (&str, &str) = ("DELETE FROM names WHERE id IN (", ")");

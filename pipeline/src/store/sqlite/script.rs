@@ -115,3 +115,11 @@ fn push_rows(sql: &mut String, columns: usize, rows: usize) {
 /// Rows of one statement, and of one command: 6 columns × 512 is far below SQLite's 32,766 arguments, and larger ones
 /// were no faster.
 const MAX_ROWS: usize = 512;
+
+/// A statement that `Script::rows` makes, of two rows.
+#[cfg(test)]
+pub(super) fn rows_for_plan((before, after): (&str, &str), columns: usize) -> String {
+    let mut sql = before.to_owned();
+    push_rows(&mut sql, columns, 2);
+    sql + after
+}

@@ -3,9 +3,9 @@
 use sqlx::{ConnectOptions as _, Connection as _, Row as _};
 
 use super::*;
-use crate::store::contract::{local_ids, msg, page, record};
+use crate::store::contract::{into_refusal, local_ids, msg, page, record};
 use crate::store::{Outcome, Range};
-use tidegate_proto::v1::Msg;
+use tidegate_proto::v1::{Code, Msg};
 
 impl Folder {
     /// Runs a statement past the store.
@@ -98,16 +98,22 @@ async fn damaged_rows_are_served_as_gone() {
 }
 
 #[tokio::test]
-async fn a_damaged_name_is_an_error() {
-    let folder = Folder::new();
-    let store = folder.open().await;
-    let batch = [text("alice", "bob", "1")];
-    append(&store, &batch).await;
-    folder.tamper("UPDATE names SET placements = x'ff'").await;
-    let error = store.append(&[&batch[0]]).await.unwrap_err();
-    assert!(matches!(error, StoreError::Damaged(_)), "{error:?}");
-    // The next one is none the worse for it.
-    append(&store, &[text("alice", "bob", "2")]).await;
+async fn a_damaged_name_harms_no_other() {
+    for damage in [
+        "UPDATE names SET placements = x'ff'",
+        "UPDATE names SET placements = x'0101'",
+        "UPDATE names SET placements = NULL",
+        "UPDATE names SET hash = x'00'",
+        "UPDATE names SET refused = 1000000, reason = ''",
+    ] {
+        let folder = Folder::new();
+        let store = folder.open().await;
+        append(&store, &[text("alice", "bob", "1")]).await;
+        folder.tamper(damage).await;
+        let outcomes = append(&store, &[text("alice", "bob", "1"), text("alice", "bob", "2")]).await;
+        assert_eq!(into_refusal(outcomes[0].clone()).code, Code::Internal, "{damage}");
+        assert!(matches!(outcomes[1], Outcome::Stored(_)), "{damage}");
+    }
 }
 
 #[tokio::test]

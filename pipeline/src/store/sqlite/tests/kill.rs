@@ -25,7 +25,12 @@ fn batch(number: usize) -> Vec<Record> {
 #[ignore = "run by killed_in_the_middle, as a process that it kills"]
 async fn appends_until_killed() {
     let folder = std::env::var(FOLDER).expect("killed_in_the_middle sets it");
-    let store = AnyStore::Sqlite(Store::open(&Config::new(folder)).await.unwrap());
+    let store = Store::open(&Config::new(folder)).await.unwrap();
+    // So that some are killed while they write the log back.
+    let mut writing = store.writer.lend().await.unwrap();
+    sqlx::query("PRAGMA wal_autocheckpoint = 40").fetch_one(&mut *writing).await.unwrap();
+    writing.give_back();
+    let store = AnyStore::Sqlite(store);
     for number in first_missing(&store).await.. {
         append(&store, &batch(number)).await;
         println!("stored {number}");

@@ -11,6 +11,7 @@ use crate::store::{Store as AnyStore, StoreError};
 
 mod damage;
 mod kill;
+mod plans;
 
 /// A folder that goes with the test.
 struct Folder(TempDir);
