@@ -29,8 +29,9 @@ LIMIT_S = 10
 class Quic(Transport):
     """Raw QUIC: the control stream is the first bidirectional stream."""
 
-    has_streams = True
     alpn = ["tidegate/1"]
+    # The number of the control stream, once it is open.
+    control: int | None = None
 
     def __init__(self, protocol: "Protocol"):
         super().__init__()
@@ -145,6 +146,10 @@ class WebTransport(Quic):
         self.protocol.transmit()
 
     def on_event(self, event: QuicEvent) -> None:
+        if isinstance(event, StreamDataReceived) and event.stream_id == self.control:
+            # aioquic knows the session's bidirectional streams that a peer opens, but takes the answers on those it
+            # opened itself for HTTP/3. They have no header, so there is nothing for it to do.
+            return self.on_data(event.stream_id, event.data, event.end_stream)
         for said in self.h3.handle_event(event):
             match said:
                 case HeadersReceived(stream_id=self.session):

@@ -17,8 +17,6 @@ class Arrival(NamedTuple):
 class Transport(ABC):
     """An open connection, before Hello."""
 
-    has_streams = False
-
     def __init__(self) -> None:
         # `None` stands for the end.
         self.arrivals: asyncio.Queue[Arrival | None] = asyncio.Queue()
