@@ -1,0 +1,74 @@
+"""A server of the tests' own: a fresh data folder, ports that the system picks, ended by its own process."""
+
+import json
+import os
+import queue
+import subprocess
+import threading
+import urllib.parse
+import urllib.request
+from pathlib import Path
+
+LIMIT_S = 30
+
+
+class Server:
+    """A running `tidegate serve` in development mode."""
+
+    def __init__(self, binary: str, folder: Path):
+        data = folder / "data"
+        listen = [f"--set=listen.{name}=127.0.0.1:0" for name in ("quic", "http", "admin")]
+        # The server takes every TIDEGATE_ variable for a setting; these tests want its defaults.
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("TIDEGATE_")}
+        self.log = folder / "server.log"
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [binary, "serve", "--data", data, *listen],
+                env=environment,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+            )
+        self.certificate = data / "dev-cert.pem"
+        try:
+            said = self._read_addresses()
+        except BaseException:
+            self.process.kill()
+            raise
+        self.http_port = int(said["demo"].rpartition(":")[2])
+        self.quic_port = int(said["quic"].rpartition(":")[2])
+
+    def token(self, user: str) -> str:
+        """A development token (PROTOCOL section 13)."""
+        query = urllib.parse.urlencode({"user": user})
+        url = f"http://127.0.0.1:{self.http_port}/demo/token?{query}"
+        with urllib.request.urlopen(url, timeout=LIMIT_S) as answer:
+            return json.load(answer)["token"]
+
+    def stop(self) -> int:
+        """SIGTERM; the exit code."""
+        self.process.terminate()
+        try:
+            return self.process.wait(LIMIT_S)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            raise
+
+    def _read_addresses(self) -> dict[str, str]:
+        """What the server prints when it is ready: one `name address` a line, the last one about tokens."""
+        lines: queue.Queue[str | None] = queue.Queue()
+
+        def read() -> None:
+            # To the end, so that the server never waits for us.
+            for line in self.process.stdout:
+                lines.put(line)
+            lines.put(None)
+
+        threading.Thread(target=read, daemon=True).start()
+        said: dict[str, str] = {}
+        while (line := lines.get(timeout=LIMIT_S)) is not None:
+            name, _, value = line.strip().partition(" ")
+            said[name] = value.strip()
+            if line.strip().startswith("a token"):
+                return said
+        raise RuntimeError(f"the server ended before it was ready: {self.log.read_text()}")

@@ -1,0 +1,101 @@
+"""Pull (PROTOCOL section 10)."""
+
+import pytest
+from tidegate.v1.client_pb2 import INVALID_ARGUMENT, LIMIT, PERMISSION_DENIED, Page, Pull
+
+from quic import Quic
+
+
+async def filled(world, transport, count: int):
+    """Two users, `count` messages from one to the other, and the reader's session."""
+    alice, bob = world.device("alice"), world.device("bob")
+    one = await alice.connect(transport)
+    for number in range(count):
+        await one.send(receiver_id=bob.user, local_id=f"m-{number}", content=str(number + 1).encode())
+    for number in range(count):
+        await one.stored(f"m-{number}")
+    reader = await bob.connect(transport)
+    await reader.until_cursor(count)
+    return alice, bob, reader
+
+
+async def pull(session, **fields) -> Page:
+    id = await session.request(pull=Pull(**fields))
+    arrival = await session.kind("page", id)
+    has_streams = isinstance(session.transport, Quic)
+    assert arrival.way == (f"page {id}" if has_streams else "control"), "a stream of its own"
+    return arrival.frame.page
+
+
+def seqs(page: Page) -> list[int]:
+    for entry in page.entries:
+        assert entry.timeline == "" and entry.msg.content == str(entry.seq).encode()
+    return [entry.seq for entry in page.entries]
+
+
+async def test_pages(world, transport):
+    alice, bob, reader = await filled(world, transport, 7)
+    conversation = "d:" + ":".join(sorted([alice.user, bob.user]))
+    for timeline in ("", conversation, f"i:{bob.user}"):
+        for fields, expected, more in [
+            ({"before": 0, "limit": 3}, [5, 6, 7], True),
+            ({"before": 5, "limit": 10}, [1, 2, 3, 4], False),
+            ({"after": 0, "limit": 3}, [1, 2, 3], True),
+            ({"after": 4}, [5, 6, 7], False),
+            ({"after": 7}, [], False),
+        ]:
+            page = await pull(reader, timeline=timeline, **fields)
+            assert (seqs(page), page.more) == (expected, more), (timeline, fields)
+            assert (page.timeline, page.head, page.floor) == (timeline, 7, 1)
+    assert bob.cursor == 7, "Pull moves no cursor"
+
+
+async def test_what_is_refused(world, transport):
+    _, bob, reader = await filled(world, transport, 1)
+    for fields, code in [
+        ({"timeline": f"i:{world.user('alice')}", "before": 0}, PERMISSION_DENIED),
+        ({"timeline": "d:eve:mallory", "before": 0}, PERMISSION_DENIED),
+        ({"timeline": "nothing", "before": 0}, INVALID_ARGUMENT),
+        ({}, INVALID_ARGUMENT),
+        ({"after": -1}, INVALID_ARGUMENT),
+        ({"before": 0, "limit": 1001}, INVALID_ARGUMENT),
+        ({"before": 0, "limit": -1}, INVALID_ARGUMENT),
+    ]:
+        id = await reader.request(pull=Pull(**fields))
+        assert (await reader.kind("error", id)).frame.error.code == code, fields
+    assert seqs(await pull(reader, before=0)) == [1]
+
+
+async def test_a_page_is_bounded_and_one_at_a_time(world, transport):
+    alice, bob = world.device("alice"), world.device("bob")
+    one = await alice.connect(transport)
+    for number in range(4):
+        await one.send(receiver_id=bob.user, local_id=f"m-{number}", content=b"x" * 30_000)
+        await one.stored(f"m-{number}")
+    cursor, entries, pages = 0, 0, 0
+    while True:
+        page = await pull(one, after=cursor)
+        assert page.ByteSize() <= 64 * 1024
+        cursor, entries, pages = page.entries[-1].seq, entries + len(page.entries), pages + 1
+        if not page.more:
+            break
+    assert (cursor, entries) == (4, 4) and pages >= 2
+
+    first, second = await one.request(pull=Pull(after=0)), await one.request(pull=Pull(after=0))
+    answers = {(await one.next(lambda frame: frame.id in (first, second), "an answer")).frame.id for _ in range(2)}
+    assert answers == {first, second}
+
+
+@pytest.mark.parametrize("name", ["wss"])
+async def test_two_pulls_in_one_write(world, name):
+    """The second is refused while the first is read from the store."""
+    from tidegate.v1.client_pb2 import ClientFrame
+
+    from conftest import TRANSPORTS
+    from wire import framed
+
+    session = await world.device("alice").connect(TRANSPORTS[name])
+    frames = [ClientFrame(id=id, pull=Pull(before=0)) for id in (1, 2)]
+    await session.transport.socket.send(b"".join(map(framed, frames)))
+    assert (await session.kind("error", 2)).frame.error.code == LIMIT
+    await session.kind("page", 1)
