@@ -111,7 +111,7 @@ impl<'a> Session<'a> {
             command = inlet.next() => self.obey(command.ok_or(End::Left)?),
             () = mailbox.drained() => {
                 if mailbox.is_ack_due() {
-                    self.acknowledge(Instant::now());
+                    self.acknowledge();
                 }
                 Ok(())
             }
@@ -159,12 +159,11 @@ impl<'a> Session<'a> {
             self.heartbeat.pong_due.get_or_insert(now + self.heartbeat.pong_timeout);
             self.put(client_frame::Kind::Ping(Ping {}));
         }
-        match self.ack_at {
-            Some(at) if at <= now => self.acknowledge(now),
-            None if self.acks == Acks::Auto && self.state.has_unacknowledged() => {
-                self.ack_at = Some(now + ACK_DELAY);
-            }
-            Some(_) | None => {}
+        if self.ack_at.is_some_and(|at| at <= now) {
+            self.acknowledge();
+        }
+        if self.ack_at.is_none() && self.acks == Acks::Auto && self.state.has_unacknowledged() {
+            self.ack_at = Some(now + ACK_DELAY);
         }
         self.state.pending.on_time(now);
         Ok(())
@@ -214,15 +213,15 @@ impl<'a> Session<'a> {
         }
     }
 
-    fn acknowledge(&mut self, now: Instant) {
+    /// Says how far the application has come; what it has not come for yet makes the next one due.
+    fn acknowledge(&mut self) {
+        self.ack_at = None;
         let handled = self.state.mailbox.start_ack();
         if self.acks == Acks::Auto
             && let Some(cursor) = self.state.start_ack(handled)
         {
             self.put(client_frame::Kind::Ack(Ack { cursor }));
         }
-        let more = self.acks == Acks::Auto && self.state.has_unacknowledged();
-        self.ack_at = more.then_some(now + ACK_DELAY);
     }
 
     /// Acknowledges, says Bye where it is the client's wish, and waits for the server to close.

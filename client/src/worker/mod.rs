@@ -40,7 +40,7 @@ impl Worker {
             };
             let begin = Instant::now();
             let end = self.session(opened).await;
-            if begin.elapsed() >= SETTLED_AFTER || matches!(end, End::Lost(Disconnect::Dropped)) {
+            if begin.elapsed() >= SETTLED_AFTER {
                 backoff.settled();
             }
             let (reason, wait) = match self.after(end, &mut backoff) {

@@ -20,11 +20,16 @@ use crate::{
     Transport, v1::CloseCode,
 };
 
+/// Ends a hang: with the time paused, ten hours pass at once.
+async fn within<T>(work: impl Future<Output = T>) -> T {
+    timeout(Duration::from_secs(36_000), work).await.expect("no hang")
+}
+
 /// The seqs of the next messages.
 async fn seqs(events: &mut Events, count: usize) -> Vec<i64> {
     let mut seqs = Vec::new();
     while seqs.len() < count {
-        match events.recv().await.expect("the client lives") {
+        match within(events.recv()).await.expect("the client lives") {
             Event::Message(message) => seqs.push(message.seq),
             Event::Closed(reason) => panic!("closed: {reason:?}"),
             _ => {}
@@ -36,7 +41,7 @@ async fn seqs(events: &mut Events, count: usize) -> Vec<i64> {
 /// The reason of the next end of a session.
 async fn disconnect(events: &mut Events) -> Disconnect {
     loop {
-        match events.recv().await.expect("the client lives") {
+        match within(events.recv()).await.expect("the client lives") {
             Event::Disconnected(reason) | Event::Closed(reason) => return reason,
             _ => {}
         }
@@ -158,7 +163,7 @@ async fn another_epoch_voids_what_was_known() {
     peer.welcome(Welcome { epoch: "e2".into(), head: 1, ..peer::welcome() }).await;
     peer.send(deliver(1, direct("bob", "new"))).await;
     loop {
-        match events.recv().await.unwrap() {
+        match within(events.recv()).await.unwrap() {
             Event::Connected(connected) => assert!(connected.reset),
             Event::Message(message) => {
                 assert_eq!((&message.msg.content[..], message.position.cursor), (&b"new"[..], 1));
@@ -177,7 +182,7 @@ async fn gone_and_history_gone_move_the_cursor() {
     peer.send(peer::gone(5)).await;
     let mut seen = Vec::new();
     while seen.len() < 2 {
-        match events.recv().await.unwrap() {
+        match within(events.recv()).await.unwrap() {
             Event::HistoryGone { timeline, floor } => seen.push((timeline, floor)),
             Event::Gone { timeline, seq } => seen.push((timeline, seq)),
             _ => {}
@@ -195,9 +200,9 @@ async fn receipts_settle_a_send() {
     assert_eq!((&*msg.local_id, &msg.content[..]), (sent.local_id(), &b"hi"[..]));
     assert!(msg.create_time > 0 && uuid::Uuid::parse_str(&msg.local_id).unwrap().get_version_num() == 7);
     peer.send(accepted(&msg.local_id)).await;
-    assert_eq!(sent.accepted().await.unwrap().send_time, 100);
+    assert_eq!(within(sent.accepted()).await.unwrap().send_time, 100);
     peer.send(stored(&msg.local_id, 1)).await;
-    let settled = sent.stored().await.unwrap();
+    let settled = within(sent.stored()).await.unwrap();
     assert_eq!((settled.seq, settled.send_time), (1, 101));
     // The seq counts as received: the next one is contiguous.
     peer.send(deliver(2, direct("bob", "m"))).await;
@@ -212,8 +217,8 @@ async fn stored_implies_accepted_and_a_late_accepted_is_ignored() {
     let msg = peer.next_send().await;
     peer.send(stored(&msg.local_id, 1)).await;
     peer.send(accepted(&msg.local_id)).await;
-    assert_eq!(sent.accepted().await.unwrap().send_time, 101);
-    assert!(sent.stored().await.is_ok() && sent.stored().await.is_ok());
+    assert_eq!(within(sent.accepted()).await.unwrap().send_time, 101);
+    assert!(within(sent.stored()).await.is_ok() && within(sent.stored()).await.is_ok());
 }
 
 #[tokio::test(start_paused = true)]
@@ -224,9 +229,9 @@ async fn a_refusal_is_final_also_after_accepted() {
     peer.send(accepted(&msg.local_id)).await;
     peer.send(rejected(&msg.local_id, Code::Conflict, 0)).await;
     assert!(
-        matches!(sent.stored().await, Err(SendError::Rejected(refusal)) if refusal.code == Code::Conflict)
+        matches!(within(sent.stored()).await, Err(SendError::Rejected(refusal)) if refusal.code == Code::Conflict)
     );
-    assert!(sent.accepted().await.is_ok());
+    assert!(within(sent.accepted()).await.is_ok());
 }
 
 #[tokio::test(start_paused = true)]
@@ -236,7 +241,7 @@ async fn an_error_with_the_requests_number_refuses_a_send() {
     let id = peer.next().await.id;
     let error = Error { code: Code::Unimplemented.into(), id, ..Error::default() };
     peer.send(server_frame::Kind::Error(error)).await;
-    let refusal = sent.accepted().await.unwrap_err();
+    let refusal = within(sent.accepted()).await.unwrap_err();
     assert!(matches!(refusal, SendError::Rejected(refusal) if refusal.code == Code::Unimplemented));
 }
 
@@ -252,7 +257,7 @@ async fn what_is_refused_for_now_is_sent_again_with_the_same_local_id() {
         assert!(refused.elapsed() >= Duration::from_secs(5));
     }
     peer.send(stored(&first.local_id, 1)).await;
-    assert!(sent.stored().await.is_ok());
+    assert!(within(sent.stored()).await.is_ok());
 }
 
 #[tokio::test(start_paused = true)]
@@ -271,7 +276,7 @@ async fn at_most_64_are_in_flight_and_256_inside() {
     peer.send(accepted(&local_ids[0])).await;
     assert_eq!(peer.next_send().await.local_id, handles[64].local_id());
     peer.send(stored(&local_ids[1], 1)).await;
-    assert!(handles[1].stored().await.is_ok());
+    assert!(within(handles[1].stored()).await.is_ok());
     client.send(direct("", "m")).await.unwrap();
 }
 
@@ -285,7 +290,7 @@ async fn without_stored_it_is_sent_again_30_seconds_after_accepted() {
     assert_eq!(peer.next_send().await, first);
     assert!(begin.elapsed() >= Duration::from_secs(30));
     peer.send(stored(&first.local_id, 1)).await;
-    assert!(sent.stored().await.is_ok());
+    assert!(within(sent.stored()).await.is_ok());
 }
 
 #[tokio::test(start_paused = true)]
@@ -300,7 +305,7 @@ async fn a_new_session_sends_again_in_order_what_is_unanswered() {
     }
     peer.send(stored("b", 1)).await;
     peer.send(accepted("c")).await;
-    handles[2].accepted().await.unwrap();
+    within(handles[2].accepted()).await.unwrap();
     drop(peer);
     assert!(matches!(disconnect(&mut events).await, Disconnect::Broken(_)));
     handles.push(client.send(Msg { local_id: "d".into(), ..direct("", "d") }).await.unwrap());
@@ -318,7 +323,7 @@ async fn a_new_session_sends_again_in_order_what_is_unanswered() {
     peer.send(deliver(3, Msg { send_id: "alice".into(), local_id: "c".into(), ..Msg::default() })).await;
     peer.send(stored("d", 4)).await;
     for (handle, seq) in handles.iter_mut().zip([2, 1, 3, 4]) {
-        assert_eq!(handle.stored().await.unwrap().seq, seq);
+        assert_eq!(within(handle.stored()).await.unwrap().seq, seq);
     }
     // They are no messages to the application.
     peer.send(deliver(5, direct("bob", "m"))).await;
@@ -340,7 +345,7 @@ async fn a_message_that_no_frame_holds_is_refused_here() {
     let (_peer, client, _events, _stage) = Stage::session().await;
     let mut sent = client.send(direct("", &"m".repeat(80 * 1024))).await.unwrap();
     assert!(
-        matches!(sent.stored().await, Err(SendError::Rejected(refusal)) if refusal.code == Code::TooLarge)
+        matches!(within(sent.stored()).await, Err(SendError::Rejected(refusal)) if refusal.code == Code::TooLarge)
     );
 }
 
@@ -407,7 +412,7 @@ async fn codes_from_4100_are_the_end() {
             Disconnect::Closed { code: CloseCode::Replaced, .. }
         ));
         assert!(events.recv().await.is_none());
-        assert_eq!(sent.stored().await, Err(SendError::Ended));
+        assert_eq!(within(sent.stored()).await, Err(SendError::Ended));
         assert!(matches!(client.send(direct("", "m")).await, Err(SendError::Ended)));
         assert_eq!(client.ping().await, Err(RequestError::Ended));
         client.close().await;
@@ -515,7 +520,7 @@ async fn without_events_receipts_still_come_and_nothing_is_acknowledged() {
     let mut sent = client.send(direct("", "m")).await.unwrap();
     let msg = peer.next_send().await;
     peer.send(stored(&msg.local_id, 1_001)).await;
-    assert!(sent.stored().await.is_ok());
+    assert!(within(sent.stored()).await.is_ok());
     assert!(timeout(Duration::from_secs(10), peer.next()).await.is_err());
 }
 
@@ -558,7 +563,7 @@ async fn signals_go_and_come() {
     assert!(matches!(frame.kind, Some(client_frame::Kind::Signal(signal)) if signal.kind == "typing"));
     peer.send(server_frame::Kind::Signal(Signal { from: "bob".into(), ..Signal::default() })).await;
     loop {
-        if let Event::Signal(signal) = events.recv().await.unwrap() {
+        if let Event::Signal(signal) = within(events.recv()).await.unwrap() {
             assert_eq!(signal.from, "bob");
             break;
         }
@@ -616,6 +621,24 @@ async fn failures_in_a_row_are_spaced_out() {
     }
     // Twelve waits of random length, together 423 s at most; all of them tiny is out of the question.
     assert!((1..=423).contains(&begin.elapsed().as_secs()), "{:?}", begin.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_that_held_makes_the_next_wait_a_short_one() {
+    let mut stage = Stage::new();
+    let config = stage.config().backoff(Duration::from_secs(1), Duration::from_secs(3_600));
+    let (peer, _client, _events) = stage.started(config).await;
+    drop(peer);
+    for _ in 0..12 {
+        drop(Peer::greeted(&mut stage).await);
+    }
+    let (mut peer, _) = Peer::greeted(&mut stage).await;
+    peer.welcome(peer::welcome()).await;
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    drop(peer);
+    let begin = Instant::now();
+    Peer::greeted(&mut stage).await;
+    assert!(begin.elapsed() <= Duration::from_secs(1));
 }
 
 #[tokio::test(start_paused = true)]

@@ -68,7 +68,7 @@ pub(super) struct Peer {
 impl Peer {
     /// The next connection, and the Hello on it.
     pub(super) async fn greeted(stage: &mut Stage) -> (Self, Hello) {
-        let pipe = stage.pipes.recv().await.unwrap();
+        let pipe = super::within(stage.pipes.recv()).await.unwrap();
         let mut peer = Self { stream: ServerBuilder::new().serve(pipe), buffer: BytesMut::new() };
         let frame = peer.next_raw().await;
         let Some(client_frame::Kind::Hello(hello)) = frame.kind else { panic!("no Hello: {frame:?}") };
@@ -115,7 +115,7 @@ impl Peer {
             if let Some(frame) = split_frame(&mut self.buffer, MAX_FRAME_BYTES).unwrap() {
                 return ClientFrame::decode(frame).unwrap();
             }
-            let message = self.stream.next().await.expect("the client is there").unwrap();
+            let message = super::within(self.stream.next()).await.expect("the client is there").unwrap();
             assert!(message.is_binary(), "{message:?}");
             self.buffer = message.into_payload().into();
         }
