@@ -10,6 +10,7 @@ pub mod stream;
 pub mod websocket;
 pub mod webtransport;
 
+use std::fmt;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -61,7 +62,7 @@ pub trait Accept: Clone + Send + Sync + 'static {
 }
 
 /// What is known of a connection before Hello.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Info {
     /// For logs and metrics only.
     pub kind: Kind,
@@ -71,6 +72,12 @@ pub struct Info {
     pub token: Option<String>,
     /// Set when the user is known without a token in Hello: the plain route looks at it before the upgrade.
     pub identity: Option<Identity>,
+}
+
+impl fmt::Debug for Info {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Info").field("kind", &self.kind).field("remote", &self.remote).finish_non_exhaustive()
+    }
 }
 
 /// What a transport measured of the path to its client.

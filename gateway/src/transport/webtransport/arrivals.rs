@@ -45,8 +45,6 @@ pub(super) enum Refused {
     Answered {
         /// The status.
         status: u16,
-        /// The request's streams, which must live until the answer is read.
-        _streams: (SendStream, RecvStream),
     },
 }
 

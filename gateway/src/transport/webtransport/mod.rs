@@ -60,7 +60,9 @@ pub(super) async fn establish(
         Ok(Err(refused)) => {
             counters.rejected.inc();
             tracing::debug!(%refused, "no WebTransport session");
-            end(&connection, refused).await;
+            if let Refused::Http3 { code, what } = refused {
+                connection.close(code, what.as_bytes());
+            }
         }
         Err(_) => {
             counters.no_session.inc();
@@ -82,9 +84,8 @@ async fn session(
     let request = match request {
         Ok(request) => request,
         Err(status) => {
-            send.write_all(&h3::response(status)).await?;
-            // The connection is closed with this stream held, so the answer is not cut off.
-            return Err(Refused::Answered { status, _streams: (send, recv) });
+            answer(&connection, &mut send, status).await?;
+            return Err(Refused::Answered { status });
         }
     };
     send.write_all(&h3::response(h3::OK)).await?;
@@ -106,19 +107,15 @@ async fn session(
     Ok(Streams::new(info, connection, control, dialect, Box::pin(arrivals.rest(recv)), permit))
 }
 
-/// Closes a connection that gets no session. An answered client first has the time to read and to close by itself.
-async fn end(connection: &Connection, refused: Refused) {
-    match refused {
-        Refused::Lost(_) => {}
-        Refused::Http3 { code, what } => connection.close(code, what.as_bytes()),
-        Refused::Answered { _streams: (mut send, recv), .. } => {
-            // It fails only when the client has stopped the stream.
-            let _ = send.finish();
-            let _ = timeout(ANSWERED_TIMEOUT, connection.closed()).await;
-            connection.close(h3::NO_ERROR, b"");
-            drop(recv);
-        }
-    }
+/// Refuses a request. The client has some time to read that and to close by itself, and nothing of HTTP/3 is given up
+/// before it has.
+async fn answer(connection: &Connection, send: &mut SendStream, status: u16) -> Result<(), Refused> {
+    send.write_all(&h3::response(status)).await?;
+    // It fails only when the client has stopped the stream.
+    let _ = send.finish();
+    let _ = timeout(ANSWERED_TIMEOUT, connection.closed()).await;
+    connection.close(h3::NO_ERROR, b"");
+    Ok(())
 }
 
 fn close_capsule(code: CloseCode) -> Bytes {
