@@ -7,6 +7,7 @@ pub mod feed;
 pub mod gateway;
 pub mod http;
 pub mod hub;
+pub mod metrics;
 pub mod origin;
 mod session;
 pub mod settings;

@@ -5,6 +5,7 @@
 
 pub mod body;
 pub mod log;
+pub mod metrics;
 pub mod presence;
 pub mod pusher;
 pub mod record;

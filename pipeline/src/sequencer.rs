@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use tidegate_proto::Refusal;
 use tidegate_proto::v1::Code;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use tracing::{error, warn};
 
 use crate::log::{Answer, Appended, Reader};
+use crate::metrics::Metrics;
 use crate::pusher::Pusher;
 use crate::pusher::plan::Placed;
 use crate::store::{Outcome, Store, StoreError};
@@ -18,12 +19,13 @@ use crate::store::{Outcome, Store, StoreError};
 pub struct Sequencer {
     store: Store,
     pusher: Pusher,
+    metrics: Metrics,
 }
 
 impl Sequencer {
     /// A sequencer that stores in `store` and hands over to `pusher`.
-    pub fn new(store: Store, pusher: Pusher) -> Self {
-        Self { store, pusher }
+    pub fn new(store: Store, pusher: Pusher, metrics: Metrics) -> Self {
+        Self { store, pusher, metrics }
     }
 
     /// Runs until the log ends and everything it held is stored and handed over.
@@ -51,6 +53,7 @@ impl Sequencer {
                 Err(StoreError::Refused(cause)) => refuse(part, &cause),
                 // The waiters are dropped unanswered, which says UNAVAILABLE: the outcome is unknown.
                 Err(cause) => {
+                    self.metrics.append_given_up.inc();
                     error!(records = part.len(), error = &cause as &dyn std::error::Error, "not stored")
                 }
             }
@@ -62,8 +65,10 @@ impl Sequencer {
         let records: Vec<_> = part.iter().map(|appended| &appended.record).collect();
         let mut waits = RETRY_AFTER_MS.iter();
         loop {
+            let began = Instant::now();
             match (self.store.append(&records).await, waits.next()) {
                 (Err(StoreError::Passing(cause)), Some(wait)) => {
+                    self.metrics.append_retried.inc();
                     warn!(
                         error = &cause as &dyn std::error::Error,
                         wait_ms = *wait,
@@ -71,7 +76,11 @@ impl Sequencer {
                     );
                     sleep(Duration::from_millis(rand::random_range(wait / 2..=*wait))).await;
                 }
-                (result, _) => return result,
+                (result, _) => {
+                    self.metrics.append_seconds.observe(began.elapsed().as_secs_f64());
+                    self.metrics.batch_records.observe(records.len() as f64);
+                    return result;
+                }
             }
         }
     }
@@ -81,7 +90,11 @@ impl Sequencer {
         let mut records = Vec::with_capacity(part.len());
         for (appended, outcome) in part.into_iter().zip(outcomes) {
             let answer = match outcome {
-                Outcome::Stored(stored) => Answer::Accepted { send_time: stored.send_time },
+                Outcome::Stored(stored) => {
+                    let counter = if stored.repeated { &self.metrics.repeated } else { &self.metrics.stored };
+                    counter.inc();
+                    Answer::Accepted { send_time: stored.send_time }
+                }
                 Outcome::Refused(refusal) => Answer::Rejected(refusal.clone()),
             };
             appended.waiter.answer(answer);

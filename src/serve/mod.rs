@@ -16,15 +16,16 @@ use tidegate_gateway::auth::{Auth, Signer};
 use tidegate_gateway::gateway::backend::{Backend, Development};
 use tidegate_gateway::gateway::{Gateway, Parts};
 use tidegate_gateway::http::{self, ApiKeys, Assets, Edge, Stopping};
+use tidegate_gateway::metrics::Metrics;
 use tidegate_gateway::origin::OriginPolicy;
 use tidegate_gateway::settings::Settings;
 use tidegate_gateway::transport::quic;
-use tidegate_pipeline::log;
 use tidegate_pipeline::presence::{Presence, memory};
 use tidegate_pipeline::pusher::Pusher;
 use tidegate_pipeline::pusher::link::{self, Link};
 use tidegate_pipeline::sequencer::Sequencer;
 use tidegate_pipeline::store::{Store, sqlite};
+use tidegate_pipeline::{log, metrics};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -52,6 +53,7 @@ struct Server {
     gateway: Gateway,
     backend: Backend,
     store: Store,
+    metrics: Metrics,
     certificates: Arc<CertResolver>,
     /// Ends what lets in: listeners, watchers.
     entrance: CancellationToken,
@@ -73,7 +75,9 @@ impl Server {
         let (auth, development) = auth(config, bound, &certificates)?;
         let presence = Presence::Memory(memory::Presence::default());
         let (log, reader) = log::embedded::open();
-        let (local, receiver) = link::local();
+        let counted = metrics::Metrics::default();
+        let metrics = Metrics::new(&counted);
+        let (local, receiver) = link::local(counted.link.clone());
         let pusher = Pusher::new(presence.clone(), [(GATEWAY_ID.into(), Link::Local(local))]);
 
         let gateway = Gateway::new(Parts {
@@ -85,10 +89,12 @@ impl Server {
             log: log::Log::Embedded(log),
             store: store.clone(),
             presence,
+            metrics: metrics.clone(),
         });
         let mut server = Self {
             backend: Backend::new(gateway.clone(), development),
             gateway,
+            metrics,
             certificates,
             entrance: CancellationToken::new(),
             services: CancellationToken::new(),
@@ -98,7 +104,7 @@ impl Server {
             endpoints: Vec::new(),
             store,
         };
-        let sequencer = Sequencer::new(server.store.clone(), pusher);
+        let sequencer = Sequencer::new(server.store.clone(), pusher, counted);
         server.sequencer.spawn(sequencer.run(log::Reader::Embedded(reader)));
         server.start_services(config, receiver);
         Ok(server)
@@ -160,7 +166,7 @@ impl Server {
                     ..quic::Limits::default()
                 },
                 origin: Arc::new(move |origin| origins.allows(origin)),
-                counters: quic::Counters::default(),
+                counters: self.metrics.quic().clone(),
                 accept: self.gateway.clone(),
                 tracker: self.setup.clone(),
             };

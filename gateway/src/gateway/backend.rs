@@ -48,14 +48,8 @@ impl Backend {
     pub fn new(gateway: Gateway, development: Option<Development>) -> Self {
         Self(Arc::new(Shared { gateway, development }))
     }
-}
 
-impl http::Backend for Backend {
-    fn verify(&self, token: &str) -> Result<Identity, Refusal> {
-        self.0.gateway.0.parts.auth.verify(token, now_ms())
-    }
-
-    async fn submit(&self, sender: UserId, msg: Msg) -> Result<http::Submitted, Refusal> {
+    async fn append(&self, sender: UserId, msg: Msg) -> Result<http::Submitted, Refusal> {
         let record = Record::new(msg, &sender, now_ms(), draw_local_id, None)?;
         if !matches!(record.target, Target::User(_)) {
             return Err(Refusal::new(Code::Unimplemented, "groups and channels are not built yet"));
@@ -73,6 +67,23 @@ impl http::Backend for Backend {
             Ok(Ok(Answer::Rejected(refusal))) => Err(refusal),
             Ok(Err(_)) | Err(_) => Err(outcome_unknown()),
         }
+    }
+}
+
+impl http::Backend for Backend {
+    fn verify(&self, token: &str) -> Result<Identity, Refusal> {
+        self.0.gateway.0.parts.auth.verify(token, now_ms())
+    }
+
+    async fn submit(&self, sender: UserId, msg: Msg) -> Result<http::Submitted, Refusal> {
+        let metrics = &self.0.gateway.0.parts.metrics;
+        metrics.received.inc();
+        let submitted = self.append(sender, msg).await;
+        match &submitted {
+            Ok(_) => _ = metrics.accepted.inc(),
+            Err(refusal) => metrics.message_rejected(refusal.code as i32),
+        }
+        submitted
     }
 
     fn demo_token(&self, user: &UserId) -> Result<http::DemoToken, Refusal> {
@@ -104,6 +115,7 @@ impl http::Backend for Backend {
 
     fn refused(&self, reason: &'static str) {
         tracing::debug!(reason, "request refused");
+        self.0.gateway.0.parts.metrics.http_refused(reason);
     }
 }
 

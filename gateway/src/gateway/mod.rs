@@ -22,6 +22,7 @@ use tokio_util::task::TaskTracker;
 use crate::auth::Auth;
 use crate::hub::Hub;
 use crate::hub::mailbox::Notice;
+use crate::metrics::Metrics;
 use crate::session;
 use crate::settings::Settings;
 use crate::transport::{Accept, Transport};
@@ -49,6 +50,8 @@ pub struct Parts {
     pub store: Store,
     /// Where sessions are registered.
     pub presence: Presence,
+    /// What is counted.
+    pub metrics: Metrics,
 }
 
 #[derive(Debug)]

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use prometheus_client::metrics::counter::Counter;
 use tidegate_pipeline::body::Body;
 use tidegate_pipeline::log::{Answer, Answers};
 use tidegate_proto::v1::{CloseCode, Receipt, Signal};
@@ -16,6 +17,18 @@ pub struct Mailbox {
     max_bytes: usize,
     inner: Mutex<Inner>,
     wake: Notify,
+    drops: Arc<Drops>,
+}
+
+/// What mailboxes did not take, counted for all of them.
+#[derive(Debug, Default)]
+pub struct Drops {
+    /// Pushes that left a mark.
+    pub pushes: Counter,
+    /// Signals that newer ones drove out.
+    pub signals: Counter,
+    /// Receipts of repeats.
+    pub receipts: Counter,
 }
 
 #[derive(Debug, Default)]
@@ -64,9 +77,10 @@ pub struct Notice {
 }
 
 impl Mailbox {
-    /// An empty mailbox of a session, that holds bodies of at most `max_bytes`.
-    pub fn new(session: u64, max_bytes: usize) -> Arc<Self> {
-        Arc::new(Self { session, max_bytes, inner: Mutex::default(), wake: Notify::new() })
+    /// An empty mailbox of a session, that holds bodies of at most `max_bytes` and counts in `drops` what it does not
+    /// take.
+    pub fn new(session: u64, max_bytes: usize, drops: Arc<Drops>) -> Arc<Self> {
+        Arc::new(Self { session, max_bytes, inner: Mutex::default(), wake: Notify::new(), drops })
     }
 
     /// The session's number.
@@ -91,6 +105,7 @@ impl Mailbox {
         let mut inner = self.inner.lock();
         if inner.mail.pushes.len() >= MAX_PUSHES || inner.bytes + bytes > self.max_bytes {
             inner.mail.mark = inner.mail.mark.max(seq);
+            self.drops.pushes.inc();
         } else {
             inner.bytes += bytes;
             inner.mail.pushes.push_back(Pushed { seq, body: body.clone(), own });
@@ -110,6 +125,7 @@ impl Mailbox {
         let mut inner = self.inner.lock();
         if inner.mail.signals.len() >= MAX_SIGNALS {
             inner.mail.signals.pop_front();
+            self.drops.signals.inc();
         }
         inner.mail.signals.push_back(signal);
         drop(inner);
@@ -120,6 +136,8 @@ impl Mailbox {
         let mut inner = self.inner.lock();
         if inner.mail.receipts.len() < MAX_RECEIPTS {
             inner.mail.receipts.push(receipt);
+        } else {
+            self.drops.receipts.inc();
         }
         drop(inner);
         self.wake.notify_one();
@@ -151,25 +169,28 @@ mod tests {
 
     #[test]
     fn a_full_mailbox_leaves_a_mark_and_keeps_its_bounds() {
-        let mailbox = Mailbox::new(1, 100);
+        let drops = Arc::new(Drops::default());
+        let mailbox = Mailbox::new(1, 100, drops.clone());
         let body = Body::new(&[0; 30], "c", ("l", "s"), 1, 1);
         for seq in 1..=10 {
             mailbox.push(seq, &body, false);
         }
         let mail = mailbox.take();
         assert_eq!((mail.pushes.len(), mail.mark), (3, 10));
+        assert_eq!(drops.pushes.get(), 7);
         mailbox.push(11, &body, false);
         assert_eq!(mailbox.take().mark, 0, "there is room again");
 
         let tiny = Body::new(&[], "c", ("l", "s"), 1, 1);
-        let mailbox = Mailbox::new(1, usize::MAX);
+        let mailbox = Mailbox::new(1, usize::MAX, drops);
         (0..1_000).for_each(|seq| mailbox.push(seq, &tiny, false));
         assert_eq!(mailbox.take().pushes.len(), MAX_PUSHES);
     }
 
     #[test]
     fn of_signals_the_newest_are_kept_and_of_notices_the_first() {
-        let mailbox = Mailbox::new(1, 100);
+        let drops = Arc::new(Drops::default());
+        let mailbox = Mailbox::new(1, 100, drops.clone());
         for n in 0..100 {
             mailbox.signal(Arc::new(Signal { kind: n.to_string(), ..Signal::default() }));
         }
@@ -178,6 +199,7 @@ mod tests {
         }
         let mail = mailbox.take();
         assert_eq!((mail.signals.len(), &*mail.signals[MAX_SIGNALS - 1].kind), (MAX_SIGNALS, "99"));
+        assert_eq!(drops.signals.get(), 100 - MAX_SIGNALS as u64);
         assert_eq!(mail.notice.unwrap().code, CloseCode::Replaced);
     }
 }

@@ -146,6 +146,10 @@ mod tests {
         UserId::new("alice").unwrap()
     }
 
+    fn mailbox(session: u64) -> Arc<Mailbox> {
+        Mailbox::new(session, 1_000, Arc::default())
+    }
+
     fn body() -> Body {
         Body::new(&[], "d:a:b", ("l", "s"), 1, 1)
     }
@@ -153,7 +157,7 @@ mod tests {
     #[test]
     fn each_device_gets_the_message_and_the_origin_its_own() {
         let hub = Hub::new();
-        let (one, two) = (Mailbox::new(1, 1_000), Mailbox::new(2, 1_000));
+        let (one, two) = (mailbox(1), mailbox(2));
         let _places = [hub.join(user(), one.clone()), hub.join(user(), two.clone())];
         hub.push(&user(), 5, &body(), Some(2));
         let own = |mailbox: &Mailbox| mailbox.take().pushes.iter().map(|push| push.own).collect::<Vec<_>>();
@@ -163,7 +167,7 @@ mod tests {
     #[test]
     fn nothing_is_left_of_a_session_that_went() {
         let hub = Hub::new();
-        let place = hub.join(user(), Mailbox::new(1, 1_000));
+        let place = hub.join(user(), mailbox(1));
         assert_eq!(hub.live(), 1);
         drop(place);
         assert_eq!(hub.live(), 0);

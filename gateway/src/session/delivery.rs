@@ -30,7 +30,7 @@ pub(super) enum Entry {
 impl<T: Transport> Session<T> {
     /// Pushed entries, then the mark for those that were dropped.
     pub(super) fn on_pushes(&mut self, pushes: VecDeque<Pushed>, mark: u64) {
-        let now = self.clock.now();
+        let (now, wall_ms) = (self.clock.now(), now_ms());
         let mut out = Vec::with_capacity(pushes.len());
         for Pushed { seq, body, own } in pushes {
             if !self.has_room() {
@@ -38,7 +38,7 @@ impl<T: Transport> Session<T> {
             }
             let entry = if own { Entry::Own(body) } else { Entry::Msg(body) };
             self.feed.push(seq, entry, now, &mut out);
-            self.write(&mut out);
+            self.write(&mut out, Some(wall_ms));
         }
         if mark > 0 {
             self.feed.mark(mark, now);
@@ -70,9 +70,11 @@ impl<T: Transport> Session<T> {
             Ok(page) => page,
             Err(error) => {
                 warn!(error = &error as &dyn std::error::Error, "a page is read again later");
+                self.gateway.parts.metrics.page_failed.inc();
                 return self.feed.page_failed(now);
             }
         };
+        self.gateway.parts.metrics.page_read.inc();
         let entries = page.entries.into_iter().map(|(seq, entry)| match entry {
             PageEntry::Msg(body) => (seq, Entry::Msg(body)),
             PageEntry::Gone => (seq, Entry::Gone),
@@ -83,16 +85,32 @@ impl<T: Transport> Session<T> {
             let gone = HistoryGone { timeline: String::new(), floor: floor.cast_signed() };
             self.answer(frame(server_frame::Kind::HistoryGone(gone)));
         }
-        self.write(&mut out);
+        self.write(&mut out, None);
     }
 
-    fn write(&mut self, out: &mut Vec<(u64, Entry)>) {
+    /// Gives entries to the transport; `live_at`, in ms since 1970, is the time for those that were pushed.
+    fn write(&mut self, out: &mut Vec<(u64, Entry)>, live_at: Option<i64>) {
         for (seq, entry) in out.drain(..) {
+            self.count(&entry, live_at);
             self.transport.send(match entry {
                 Entry::Own(body) => Outgoing::Stored { seq, body },
                 Entry::Msg(body) => Outgoing::Deliver { timeline: INBOX.clone(), seq, body: Some(body) },
                 Entry::Gone => Outgoing::Deliver { timeline: INBOX.clone(), seq, body: None },
             });
+        }
+    }
+
+    fn count(&self, entry: &Entry, live_at: Option<i64>) {
+        let metrics = &self.gateway.parts.metrics;
+        match entry {
+            Entry::Msg(body) => {
+                metrics.delivered.inc();
+                if let Some(now) = live_at {
+                    metrics.delivery_seconds.observe((now - body.send_time()) as f64 / 1_000.0);
+                }
+            }
+            Entry::Own(_) => _ = metrics.confirmed.inc(),
+            Entry::Gone => {}
         }
     }
 }

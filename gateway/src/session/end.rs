@@ -55,6 +55,14 @@ impl End {
         let go_away = GoAway { reason: code as i32, retry_after_ms, alternatives: Vec::new(), message };
         Self::Close { code, last: Box::new(frame(server_frame::Kind::GoAway(go_away))) }
     }
+
+    /// Its name as a metric's label.
+    pub(super) fn label(&self) -> &'static str {
+        match self {
+            Self::Gone => "GONE",
+            Self::Close { code, .. } => code.as_str_name().trim_start_matches("CLOSE_CODE_"),
+        }
+    }
 }
 
 impl fmt::Display for End {

@@ -21,6 +21,7 @@ use super::Clock;
 use super::end::{End, frame};
 use super::in_flight::InFlight;
 use super::rate::Rate;
+use super::tally::Tally;
 use super::worker::{Guards, Session};
 use crate::auth::Identity;
 use crate::feed::Feed;
@@ -57,7 +58,11 @@ async fn greet<T: Transport>(gateway: &Arc<Shared>, transport: &mut T) -> Result
     let identity = identify(gateway, &hello, transport.info())?;
     let device = check(&hello, &identity)?;
 
-    let mailbox = Mailbox::new(gateway.draw_session(), gateway.parts.settings.outbox_bytes);
+    let mailbox = Mailbox::new(
+        gateway.draw_session(),
+        gateway.parts.settings.outbox_bytes,
+        gateway.parts.metrics.mailbox.clone(),
+    );
     let route = Route {
         gateway: gateway.parts.id.clone(),
         incarnation: gateway.parts.incarnation,
@@ -200,6 +205,7 @@ fn welcome<T: Transport>(gateway: Arc<Shared>, mut transport: T, greeting: Greet
     }
     debug!(user = %identity.user, %device, agent = ?hello.agent, start, head, "session began");
     Session {
+        tally: Tally::new(gateway.clone(), transport.info().kind),
         feed: Feed::new(start.max(floor - 1), head),
         sends: InFlight::default(),
         messages: Rate::new(settings.messages_per_second, settings.message_burst),

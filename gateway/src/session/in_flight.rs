@@ -45,12 +45,15 @@ impl InFlight {
         tag
     }
 
-    /// The receipt for an answer, with the id of the frame it answers; `None` when the send was given up before.
-    pub(super) fn answered(&mut self, tag: u64, answer: Answer) -> Option<(u32, Receipt)> {
+    /// The receipt for an answer, with the id of the frame it answers and the time of that; `None` when the send was
+    /// given up before.
+    pub(super) fn answered(&mut self, tag: u64, answer: Answer) -> Option<(u32, Receipt, u64)> {
         let place = self.waiting.binary_search_by_key(&tag, |sent| sent.tag).ok()?;
         let sent = self.waiting.remove(place)?;
         self.unwritten += 1;
-        Some(sent.receipt(answer))
+        let at = sent.at;
+        let (id, receipt) = sent.receipt(answer);
+        Some((id, receipt, at))
     }
 
     /// The receipts of sends that waited too long: UNAVAILABLE, "outcome unknown".
@@ -117,8 +120,8 @@ mod tests {
     fn each_send_is_answered_once() {
         let mut sends = InFlight::default();
         let tags = [1, 2, 3].map(|n| sends.sent(n, "l", "s", u64::from(n)));
-        let (id, receipt) = sends.answered(tags[1], Answer::Accepted { send_time: 9 }).unwrap();
-        assert_eq!((id, receipt.status(), receipt.send_time), (2, ReceiptStatus::Accepted, 9));
+        let (id, receipt, at) = sends.answered(tags[1], Answer::Accepted { send_time: 9 }).unwrap();
+        assert_eq!((id, receipt.status(), receipt.send_time, at), (2, ReceiptStatus::Accepted, 9, 2));
         assert_eq!(sends.deadline(), Some(10_001));
         let overdue = sends.overdue(10_001);
         assert_eq!((overdue.len(), overdue[0].0, overdue[0].1.code()), (1, 1, Code::Unavailable));

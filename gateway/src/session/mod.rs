@@ -9,6 +9,7 @@ mod handshake;
 mod in_flight;
 mod rate;
 mod request;
+mod tally;
 mod worker;
 
 #[cfg(test)]
@@ -29,9 +30,16 @@ use end::End;
 /// Serves a connection until it ends.
 pub(crate) async fn run<T: Transport>(gateway: Arc<Shared>, transport: T) {
     let (kind, remote) = (transport.info().kind, transport.info().remote);
-    let (transport, end) = match Box::pin(handshake::handshake(gateway, transport)).await {
-        Ok(session) => Box::pin(worker::run(*session)).await,
-        Err((transport, end)) => (transport, end),
+    let (transport, end) = match Box::pin(handshake::handshake(gateway.clone(), transport)).await {
+        Ok(session) => {
+            let (transport, end) = Box::pin(worker::run(*session)).await;
+            gateway.parts.metrics.session_ended(end.label());
+            (transport, end)
+        }
+        Err((transport, end)) => {
+            gateway.parts.metrics.session_not_begun(end.label());
+            (transport, end)
+        }
     };
     debug!(transport = kind.as_str(), %remote, %end, "session ended");
     if let End::Close { code, last } = end {

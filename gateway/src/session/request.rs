@@ -81,10 +81,10 @@ impl<T: Transport> Session<T> {
     }
 
     fn on_send(&mut self, id: u32, msg: Msg) {
+        self.gateway.parts.metrics.received.inc();
         let local_id = msg.local_id.clone();
         if let Err(refusal) = self.try_send(id, msg) {
-            let receipt = rejected(local_id, refusal);
-            self.answer(ServerFrame { id, kind: Some(server_frame::Kind::Receipt(receipt)) });
+            self.answer_send(id, rejected(local_id, refusal));
         }
     }
 

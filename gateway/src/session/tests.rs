@@ -3,14 +3,16 @@
 use std::time::Duration;
 
 use bytes::BytesMut;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::registry::Registry;
 use prost::Message as _;
 use tempfile::TempDir;
-use tidegate_pipeline::log;
 use tidegate_pipeline::presence::{Presence, memory};
 use tidegate_pipeline::pusher::Pusher;
 use tidegate_pipeline::pusher::link::{self, Link};
 use tidegate_pipeline::sequencer::Sequencer;
 use tidegate_pipeline::store::{Store, sqlite};
+use tidegate_pipeline::{log, metrics as pipeline};
 use tidegate_proto::framing::{put_frame, split_frame};
 use tidegate_proto::id::UserId;
 use tidegate_proto::v1::{
@@ -23,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::auth::Signer;
 use crate::gateway::{Gateway, Parts, now_ms};
+use crate::metrics::Metrics;
 use crate::settings::Settings;
 use crate::transport::Accept as _;
 use crate::transport::pipe::Pipe;
@@ -32,6 +35,7 @@ struct World {
     folder: TempDir,
     signer: Signer,
     gateway: Gateway,
+    registry: Registry,
     stop: CancellationToken,
 }
 
@@ -47,9 +51,14 @@ impl World {
         let store = Store::Sqlite(sqlite::Store::open(&config).await.unwrap());
         let presence = Presence::Memory(memory::Presence::default());
         let (log, reader) = log::embedded::open();
-        let (local, receiver) = link::local();
+        let counted = pipeline::Metrics::default();
+        let metrics = Metrics::new(&counted);
+        let mut registry = Registry::default();
+        counted.register(&mut registry);
+        metrics.register(&mut registry);
+        let (local, receiver) = link::local(counted.link.clone());
         let pusher = Pusher::new(presence.clone(), [("g".into(), Link::Local(local))]);
-        tokio::spawn(Sequencer::new(store.clone(), pusher).run(log::Reader::Embedded(reader)));
+        tokio::spawn(Sequencer::new(store.clone(), pusher, counted).run(log::Reader::Embedded(reader)));
         let signer = Signer::open_or_make(folder.path()).unwrap();
         let gateway = Gateway::new(Parts {
             id: "g".into(),
@@ -60,11 +69,20 @@ impl World {
             log: log::Log::Embedded(log),
             store,
             presence,
+            metrics,
         });
         let stop = CancellationToken::new();
         let (services, until) = (gateway.clone(), stop.clone());
         tokio::spawn(async move { services.run(receiver, until).await });
-        Self { folder, signer, gateway, stop }
+        Self { folder, signer, gateway, registry, stop }
+    }
+
+    fn shows(&self, lines: &[&str]) {
+        let mut text = String::new();
+        encode(&mut text, &self.registry).unwrap();
+        for line in lines {
+            assert!(text.lines().any(|shown| shown == *line), "{line} is not in {text}");
+        }
     }
 
     fn token(&self, user: &str, ttl: Duration) -> String {
@@ -220,6 +238,50 @@ async fn a_retry_is_the_same_message_and_another_body_a_conflict() {
 
     alice.message("bob", "2", "next").await;
     assert_eq!((bob.delivered().await.0, bob.delivered().await.0), (1, 2), "one message, then the next");
+}
+
+#[tokio::test]
+async fn the_metrics_follow_a_message() {
+    let world = World::new().await;
+    let (mut alice, _) = world.connect("alice", "phone").await;
+    let (mut bob, _) = world.connect("bob", "phone").await;
+    for _ in 0..2 {
+        alice.message("bob", "1", "hello").await;
+        alice.stored().await;
+    }
+    alice.message("bob", "1", "other").await;
+    alice.receipt().await;
+    bob.delivered().await;
+    // Read from the store: bob's other device, which comes later.
+    let (mut tablet, _) = world.connect("bob", "tablet").await;
+    tablet.delivered().await;
+    bob.send(from_client::Kind::Bye(tidegate_proto::v1::Bye {})).await;
+    assert_eq!(bob.closed().await, CloseCode::Normal);
+    let mut stranger = world.pipe(1 << 20);
+    stranger.send(from_client::Kind::Ping(Ping {})).await;
+    assert_eq!(stranger.closed().await, CloseCode::ProtocolError);
+    world.shows(&["sessions{transport=\"pipe\"} 2"]);
+    world.gateway.drain(1).await;
+    world.shows(&[
+        "messages_total{stage=\"received\"} 3",
+        "messages_total{stage=\"accepted\"} 2",
+        "messages_total{stage=\"stored\"} 1",
+        "messages_total{stage=\"repeated\"} 1",
+        "messages_total{stage=\"confirmed\"} 1",
+        "messages_total{stage=\"delivered\"} 2",
+        "messages_rejected_total{code=\"CONFLICT\"} 1",
+        "receipt_seconds_count 2",
+        "delivery_seconds_count 1",
+        "pages_total{result=\"read\"} 1",
+        "feed_turns_total{to=\"catch_up\"} 1",
+        "feed_turns_total{to=\"live\"} 1",
+        "feeds_catching_up 0",
+        "sessions{transport=\"pipe\"} 0",
+        "sessions_opened_total{transport=\"pipe\"} 3",
+        "sessions_ended_total{code=\"NORMAL\"} 1",
+        "sessions_ended_total{code=\"DRAINING\"} 2",
+        "sessions_not_begun_total{code=\"PROTOCOL_ERROR\"} 1",
+    ]);
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use tidegate_pipeline::store::{Page, StoreError};
 use tidegate_proto::Refusal;
 use tidegate_proto::id::{DeviceId, UserId};
 use tidegate_proto::limits::MAX_IN_FLIGHT;
-use tidegate_proto::v1::{CloseCode, Code, ServerFrame, server_frame};
+use tidegate_proto::v1::{CloseCode, Code, Receipt, ReceiptStatus, ServerFrame, server_frame};
 use tokio::time::{Sleep, sleep_until};
 
 use super::Clock;
@@ -18,6 +18,7 @@ use super::end::{End, error_frame, frame};
 use super::in_flight::InFlight;
 use super::rate::Rate;
 use super::request::PullRequest;
+use super::tally::Tally;
 use crate::auth::Identity;
 use crate::feed::Feed;
 use crate::gateway::{Shared, now_ms};
@@ -51,6 +52,8 @@ pub(super) struct Session<T> {
     pub(super) progress: (u64, u64),
     /// Told to end; sends in flight are still answered.
     pub(super) leaving: Option<(Notice, u64)>,
+    /// Its part in the metrics.
+    pub(super) tally: Tally,
 }
 
 /// Something that is being done for the session and outlives a turn of its loop.
@@ -106,6 +109,7 @@ pub(super) async fn run<T: Transport>(mut session: Session<T>) -> (T, End) {
             break end;
         }
     };
+    session.tally.path(session.transport.path(), session.clock.now());
     // The place in hub and presence is free before the close, which may take 2 s.
     drop(session.guards);
     (session.transport, end)
@@ -123,6 +127,7 @@ impl<T: Transport> Session<T> {
     /// One thing that happens, and what follows from it.
     async fn turn(&mut self, timer: &mut Pin<Box<Sleep>>) -> Result<(), End> {
         self.pump();
+        self.tally.feed(self.feed.is_live());
         self.arm(timer);
         let read = self.may_read();
         tokio::select! {
@@ -150,7 +155,10 @@ impl<T: Transport> Session<T> {
 
     fn on_event(&mut self, event: Event) -> Result<(), End> {
         match event {
-            Event::Frame(frame) => self.on_frame(frame)?,
+            Event::Frame(frame) => {
+                self.look_at_path();
+                self.on_frame(frame)?;
+            }
             Event::Datagram(frame) => self.on_datagram(frame),
             Event::Bad(bad) => match bad.close {
                 Some(close) => return Err(End::bad(&bad, close)),
@@ -168,8 +176,13 @@ impl<T: Transport> Session<T> {
     fn on_mail(&mut self, mail: Mail) -> Result<(), End> {
         let Mail { answers, pushes, mark, receipts, signals, notice } = mail;
         for (tag, answer) in answers {
-            if let Some((id, receipt)) = self.sends.answered(tag, answer) {
-                self.answer(ServerFrame { id, kind: Some(server_frame::Kind::Receipt(receipt)) });
+            if let Some((id, receipt, at)) = self.sends.answered(tag, answer) {
+                if receipt.status() == ReceiptStatus::Accepted {
+                    let metrics = &self.gateway.parts.metrics;
+                    metrics.accepted.inc();
+                    metrics.receipt_seconds.observe((self.clock.now() - at) as f64 / 1_000.0);
+                }
+                self.answer_send(id, receipt);
             }
         }
         self.on_pushes(pushes, mark);
@@ -181,6 +194,8 @@ impl<T: Transport> Session<T> {
             // Volatile: a client that is behind does not get it later.
             if self.has_room() {
                 self.transport.send(Outgoing::Signal(frame(signal)));
+            } else {
+                self.gateway.parts.metrics.signal_behind.inc();
             }
         }
         if let Some(notice) = notice {
@@ -193,7 +208,7 @@ impl<T: Transport> Session<T> {
         let now = self.clock.now();
         self.feed.tick(now);
         for (id, receipt) in self.sends.overdue(now) {
-            self.answer(ServerFrame { id, kind: Some(server_frame::Kind::Receipt(receipt)) });
+            self.answer_send(id, receipt);
         }
         if now_ms() >= self.identity.expires_at {
             return Err(End::unauthenticated("the token has expired; send Refresh before it does"));
@@ -216,6 +231,14 @@ impl<T: Transport> Session<T> {
         }
     }
 
+    /// Answers a send.
+    pub(super) fn answer_send(&mut self, id: u32, receipt: Receipt) {
+        if receipt.status() == ReceiptStatus::Rejected {
+            self.gateway.parts.metrics.message_rejected(receipt.code);
+        }
+        self.answer(ServerFrame { id, kind: Some(server_frame::Kind::Receipt(receipt)) });
+    }
+
     /// Queues a small answer. What a client can make the gateway answer is bounded by what is read, and reading stops
     /// while the outbox is over its limit.
     pub(super) fn answer(&mut self, frame: ServerFrame) {
@@ -225,6 +248,13 @@ impl<T: Transport> Session<T> {
     /// Whether the outbox takes more.
     pub(super) fn has_room(&self) -> bool {
         self.transport.queued_bytes() < self.gateway.parts.settings.outbox_bytes
+    }
+
+    fn look_at_path(&mut self) {
+        let now = self.clock.now();
+        if self.tally.wants_path(now) {
+            self.tally.path(self.transport.path(), now);
+        }
     }
 
     fn may_read(&self) -> bool {

@@ -4,6 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use prometheus_client::metrics::counter::Counter;
 use smallvec::SmallVec;
 use tidegate_proto::id::UserId;
 use tidegate_proto::timeline::Timeline;
@@ -76,10 +77,24 @@ pub struct Local(Arc<Shared>);
 #[derive(Debug)]
 pub struct Receiver(Arc<Shared>);
 
+/// What a link counts.
+#[derive(Debug, Clone, Default)]
+pub struct Counters {
+    /// Deliveries and receipts handed over.
+    pub pushed: Counter,
+    /// Those that became marks, since the link was full.
+    pub full: Counter,
+}
+
+/// How much waits in a link.
+#[derive(Debug)]
+pub struct Depth(Arc<Shared>);
+
 #[derive(Debug, Default)]
 struct Shared {
     queue: Mutex<Queue>,
     wake: Notify,
+    counters: Counters,
 }
 
 #[derive(Debug, Default)]
@@ -90,8 +105,8 @@ struct Queue {
 }
 
 /// A link within the process and its other end. It ends when the [`Local`] is dropped.
-pub fn local() -> (Local, Receiver) {
-    let shared = Arc::new(Shared::default());
+pub fn local(counters: Counters) -> (Local, Receiver) {
+    let shared = Arc::new(Shared { counters, ..Shared::default() });
     (Local(shared.clone()), Receiver(shared))
 }
 
@@ -101,8 +116,10 @@ impl Local {
         let deliveries =
             batch.pushes.iter().map(|push| push.recipients.len()).sum::<usize>() + batch.receipts.len();
         if queue.deliveries + deliveries > MAX_DELIVERIES {
+            self.0.counters.full.inc_by(deliveries as u64);
             queue.merge(batch);
         } else {
+            self.0.counters.pushed.inc_by(deliveries as u64);
             queue.deliveries += deliveries;
             queue.handed.batches.push_back(batch);
         }
@@ -144,8 +161,15 @@ impl Receiver {
         }
     }
 
-    /// Deliveries that wait.
-    pub fn depth(&self) -> usize {
+    /// Tells how much waits, for as long as the link lives.
+    pub fn depth(&self) -> Depth {
+        Depth(self.0.clone())
+    }
+}
+
+impl Depth {
+    /// Deliveries that wait now.
+    pub fn now(&self) -> usize {
         self.0.queue.lock().deliveries
     }
 }
@@ -184,10 +208,13 @@ mod tests {
 
     #[tokio::test]
     async fn a_full_link_keeps_marks_and_at_last_checks_everything() {
-        let (link, mut receiver) = local();
+        let counters = Counters::default();
+        let (link, mut receiver) = local(counters.clone());
         link.send(batch(0..MAX_DELIVERIES, 1));
         link.send(batch(0..5, 2));
         link.send(batch(0..5, 3));
+        assert_eq!(receiver.depth().now(), MAX_DELIVERIES);
+        assert_eq!((counters.pushed.get(), counters.full.get()), (MAX_DELIVERIES as u64, 10));
         let handed = receiver.take().await.unwrap();
         assert_eq!((handed.batches.len(), handed.marks.len(), handed.check_all), (1, 5, false));
         assert!(handed.marks.values().all(|head| *head == 3));

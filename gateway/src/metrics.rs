@@ -1,0 +1,201 @@
+//! What is counted of sessions and their messages. The names and what they mean stand in docs/OPERATIONS.md.
+//!
+//! What is counted for every message has its handle here; only what is counted for a session or a refused request is
+//! looked up by its label.
+
+use std::sync::Arc;
+
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+use tidegate_pipeline::metrics::{self as pipeline, Counters, Histogram, Label, SECONDS_BOUNDS};
+use tidegate_proto::v1::Code;
+
+use crate::hub::mailbox;
+use crate::transport::{Kind, quic};
+
+/// The metrics of a gateway. Cheap enough to clone at start; clones count together.
+#[derive(Debug, Clone)]
+pub struct Metrics {
+    /// Live sessions by transport.
+    pub(crate) sessions: Family<Label, Gauge>,
+    opened: Counters,
+    ended: Counters,
+    not_begun: Counters,
+    /// Messages that came from clients and backends.
+    pub(crate) received: Counter,
+    /// Messages answered ACCEPTED.
+    pub(crate) accepted: Counter,
+    /// Messages queued for a client.
+    pub(crate) delivered: Counter,
+    /// Messages whose sender was told STORED.
+    pub(crate) confirmed: Counter,
+    rejected: Counters,
+    /// The handles of `rejected`, by the code's number.
+    rejected_by_code: Arc<[Counter]>,
+    /// From a send's arrival to its ACCEPTED.
+    pub(crate) receipt_seconds: Histogram,
+    /// From send_time to the transport of a recipient, of live pushes.
+    pub(crate) delivery_seconds: Histogram,
+    /// Feeds that read the store.
+    pub(crate) catching_up: Gauge,
+    turns: Counters,
+    /// Of `turns`.
+    pub(crate) turned_live: Counter,
+    /// Of `turns`.
+    pub(crate) turned_to_catch_up: Counter,
+    pages: Counters,
+    /// Of `pages`.
+    pub(crate) page_read: Counter,
+    /// Of `pages`.
+    pub(crate) page_failed: Counter,
+    /// What mailboxes did not take.
+    pub(crate) mailbox: Arc<mailbox::Drops>,
+    /// Signals for clients that are behind.
+    pub(crate) signal_behind: Counter,
+    http_refused: Counters,
+    quic_refused: Counters,
+    quic: quic::Counters,
+    /// Smoothed round-trip times, sampled.
+    pub(crate) rtt_seconds: Histogram,
+    /// Packets of QUIC sent.
+    pub(crate) packets_sent: Counter,
+    /// Packets of QUIC declared lost.
+    pub(crate) packets_lost: Counter,
+}
+
+impl Metrics {
+    /// Nothing counted yet. Stages of messages and drops are counted in the pipeline's families.
+    pub fn new(pipeline: &pipeline::Metrics) -> Self {
+        let stage = |stage| pipeline.messages.get_or_create_owned(&[("stage", stage)]);
+        let [rejected, turns, pages, quic_refused] = std::array::from_fn(|_| Counters::default());
+        let turn = |to| turns.get_or_create_owned(&[("to", to)]);
+        let page = |result| pages.get_or_create_owned(&[("result", result)]);
+        let drop = |reason| pipeline.drops.get_or_create_owned(&[("reason", reason)]);
+        let quic = |reason| quic_refused.get_or_create_owned(&[("reason", reason)]);
+        Self {
+            sessions: Family::default(),
+            opened: Counters::default(),
+            ended: Counters::default(),
+            not_begun: Counters::default(),
+            received: stage("received"),
+            accepted: stage("accepted"),
+            delivered: stage("delivered"),
+            confirmed: stage("confirmed"),
+            rejected_by_code: codes().map(|code| rejected.get_or_create_owned(&[("code", code)])).collect(),
+            rejected,
+            receipt_seconds: Histogram::new(SECONDS_BOUNDS),
+            delivery_seconds: Histogram::new(SECONDS_BOUNDS),
+            catching_up: Gauge::default(),
+            turned_live: turn("live"),
+            turned_to_catch_up: turn("catch_up"),
+            turns,
+            page_read: page("read"),
+            page_failed: page("failed"),
+            pages,
+            mailbox: Arc::new(mailbox::Drops {
+                pushes: drop("mailbox_full"),
+                signals: drop("signal_overtaken"),
+                receipts: drop("receipt"),
+            }),
+            signal_behind: drop("signal_behind"),
+            http_refused: Counters::default(),
+            quic: quic::Counters {
+                refused: quic("full"),
+                retried: quic("retry"),
+                handshake_failed: quic("handshake"),
+                no_session: quic("no_session"),
+                rejected: quic("rejected"),
+            },
+            quic_refused,
+            rtt_seconds: Histogram::new(SECONDS_BOUNDS),
+            packets_sent: Counter::default(),
+            packets_lost: Counter::default(),
+        }
+    }
+
+    /// What the QUIC listeners count.
+    pub fn quic(&self) -> &quic::Counters {
+        &self.quic
+    }
+
+    /// Makes them part of what is shown.
+    pub fn register(&self, to: &mut Registry) {
+        to.register("sessions", "Live sessions", self.sessions.clone());
+        to.register("sessions_opened", "Sessions that began", self.opened.clone());
+        to.register("sessions_ended", "Sessions that ended, by close code", self.ended.clone());
+        to.register(
+            "sessions_not_begun",
+            "Connections that ended before Welcome, by close code",
+            self.not_begun.clone(),
+        );
+        to.register("messages_rejected", "Messages refused, by code", self.rejected.clone());
+        to.register("receipt_seconds", "From a send to its ACCEPTED", self.receipt_seconds.clone());
+        to.register(
+            "delivery_seconds",
+            "From send_time to a recipient's transport, live pushes",
+            self.delivery_seconds.clone(),
+        );
+        to.register("feeds_catching_up", "Feeds that read the store", self.catching_up.clone());
+        to.register("feed_turns", "Feeds that turned live or to the store", self.turns.clone());
+        to.register("pages", "Pages of inboxes read for feeds", self.pages.clone());
+        to.register("http_refused", "HTTP requests and connections refused", self.http_refused.clone());
+        to.register("quic_refused", "QUIC connections that became no session", self.quic_refused.clone());
+        to.register(
+            "quic_rtt_seconds",
+            "Round-trip times of QUIC sessions, sampled",
+            self.rtt_seconds.clone(),
+        );
+        to.register("quic_packets_sent", "Packets sent to QUIC sessions", self.packets_sent.clone());
+        to.register("quic_packets_lost", "Packets of those declared lost", self.packets_lost.clone());
+    }
+
+    /// A session began; the gauge that counts it while it lives.
+    pub(crate) fn session_opened(&self, kind: Kind) -> Gauge {
+        let label = [("transport", kind.as_str())];
+        self.opened.get_or_create(&label).inc();
+        self.sessions.get_or_create_owned(&label)
+    }
+
+    /// A session ended.
+    pub(crate) fn session_ended(&self, code: &'static str) {
+        self.ended.get_or_create(&[("code", code)]).inc();
+    }
+
+    /// A connection ended without having become a session.
+    pub(crate) fn session_not_begun(&self, code: &'static str) {
+        self.not_begun.get_or_create(&[("code", code)]).inc();
+    }
+
+    /// A message was refused.
+    pub(crate) fn message_rejected(&self, code: i32) {
+        if let Some(counter) = usize::try_from(code).ok().and_then(|code| self.rejected_by_code.get(code)) {
+            counter.inc();
+        }
+    }
+
+    /// A request or connection of HTTP was refused.
+    pub(crate) fn http_refused(&self, reason: &'static str) {
+        self.http_refused.get_or_create(&[("reason", reason)]).inc();
+    }
+}
+
+/// The names of all codes, in the order of their numbers, which have no gap.
+fn codes() -> impl Iterator<Item = &'static str> {
+    (0..).map_while(|code| Code::try_from(code).ok()).map(|code| code.as_str_name())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_has_its_counter() {
+        let metrics = Metrics::new(&pipeline::Metrics::default());
+        metrics.message_rejected(Code::ProtocolError as i32);
+        metrics.message_rejected(1_000);
+        let count = |code: Code| metrics.rejected.get_or_create(&[("code", code.as_str_name())]).get();
+        assert_eq!((count(Code::ProtocolError), count(Code::Conflict)), (1, 0));
+    }
+}
