@@ -4,10 +4,12 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use tidegate_certs::Fingerprint;
 use tidegate_proto::id::{DeviceId, UserId};
 
 use crate::config::{FILE_VARIABLE, Sources};
+use crate::connect;
 
 /// A realtime messaging gateway: WebTransport, QUIC and WebSocket, durable messages, one process.
 ///
@@ -32,6 +34,18 @@ pub(crate) enum Command {
     /// Print a development token for a user
     #[command(after_help = TOKEN_EXAMPLES)]
     Token(Token),
+    /// Print everything a user gets, live, from where this device left off
+    ///
+    /// The server keeps the place: what was printed does not come again at the next start. The device is `cli-tail`
+    /// unless --device names another one; a second tail of the same user and device replaces the first.
+    #[command(after_help = TAIL_EXAMPLES)]
+    Tail(Tail),
+    /// Send a message, or each line of standard input, and print the receipts
+    ///
+    /// ACCEPTED: the message is durable. STORED: it has its places in the sender's inbox (seq) and in the conversation
+    /// (conv_seq). REJECTED: it was refused for good, and the command ends with 1.
+    #[command(after_help = SEND_EXAMPLES)]
+    Send(Send),
     /// Validate a configuration and print the effective one, secrets masked
     ///
     /// Looks at the settings, the certificate, the keys, the ports and the data folder. Ends with 0 if `serve` would
@@ -65,16 +79,79 @@ pub(crate) struct Settings {
 #[derive(Debug, Args)]
 pub(crate) struct Token {
     /// Who the token is for
-    #[arg(long, value_parser = |text: &str| UserId::new(text).map_err(|refusal| refusal.message))]
+    #[arg(long, value_parser = user)]
     pub(crate) user: UserId,
     /// The only device that it is good for
-    #[arg(long, value_parser = |text: &str| DeviceId::new(text).map_err(|refusal| refusal.message))]
+    #[arg(long, value_parser = device)]
     pub(crate) device: Option<DeviceId>,
     /// How long it is good: 30s, 15m, 12h, 7d
     #[arg(long, default_value = "24h", value_parser = humantime::parse_duration)]
     pub(crate) ttl: Duration,
     #[command(flatten)]
     pub(crate) settings: Settings,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Tail {
+    #[command(flatten)]
+    pub(crate) connect: Connect,
+    /// One JSON object a line, with the fields of the protocol
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Send {
+    #[command(flatten)]
+    pub(crate) connect: Connect,
+    /// Who gets it
+    #[arg(long, value_name = "USER", value_parser = user)]
+    pub(crate) to: UserId,
+    /// What the sender calls the message: the same again is the same message [default: drawn]
+    #[arg(long, value_name = "ID", default_value = "", hide_default_value = true, requires = "text")]
+    pub(crate) local_id: String,
+    /// The text; without one each line of standard input is a message
+    pub(crate) text: Option<String>,
+}
+
+/// How a client of the command line connects.
+#[derive(Debug, Args)]
+pub(crate) struct Connect {
+    /// Who connects
+    #[arg(long = "as", value_name = "USER", value_parser = user)]
+    pub(crate) user: UserId,
+    /// What the connection runs over
+    #[arg(long, value_enum, default_value_t = Over::Quic)]
+    pub(crate) transport: Over,
+    /// The server's address for clients [default: that of the configuration, localhost:4433]
+    #[arg(long, value_name = "HOST:PORT", value_parser = connect::server)]
+    pub(crate) server: Option<String>,
+    /// The user's token [default: signed with the secret in the data folder of a server on this machine]
+    #[arg(long)]
+    pub(crate) token: Option<String>,
+    /// Believe what this certificate authority has signed (PEM) [default: the system's roots; for a server on this
+    /// machine the certificate in the data folder]
+    #[arg(long, value_name = "FILE", conflicts_with = "cert_hash")]
+    pub(crate) ca: Option<PathBuf>,
+    /// Believe the certificate with this SHA-256 alone, in hex or base64
+    #[arg(long, value_name = "HASH", value_parser = connect::cert_hash)]
+    pub(crate) cert_hash: Option<Fingerprint>,
+    /// The device to be [default: cli-tail for tail, a new one each time for send]
+    #[arg(long, value_name = "ID", value_parser = device)]
+    pub(crate) device: Option<DeviceId>,
+    #[command(flatten)]
+    pub(crate) settings: Settings,
+}
+
+/// The transports by their short names.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum Over {
+    /// Raw QUIC
+    Quic,
+    /// WebTransport
+    Wt,
+    /// WebSocket with TLS
+    Ws,
 }
 
 #[derive(Debug, Subcommand)]
@@ -108,6 +185,14 @@ fn toml_text(text: &str) -> String {
     toml::Value::String(text.to_owned()).to_string()
 }
 
+fn user(text: &str) -> Result<UserId, String> {
+    UserId::new(text).map_err(|refusal| refusal.message)
+}
+
+fn device(text: &str) -> Result<DeviceId, String> {
+    DeviceId::new(text).map_err(|refusal| refusal.message)
+}
+
 fn key_and_value(text: &str) -> Result<(String, String), String> {
     let (key, value) = text.split_once('=').ok_or("write KEY=VALUE, for instance log.level=debug")?;
     Ok((key.trim().to_owned(), value.trim().to_owned()))
@@ -118,6 +203,8 @@ Examples:
   tidegate                              serve on loopback, in development mode
   tidegate --config tidegate.toml       serve as configured
   tidegate token --user alice           a development token
+  tidegate tail --as bob                everything bob gets, live
+  tidegate send --as alice --to bob hi  a message, and its receipts
   tidegate check --config tidegate.toml what is wrong with a configuration
   tidegate cert show                    the hash that clients may trust";
 
@@ -138,6 +225,26 @@ Examples:
 
 It is signed with the secret in the data folder, which is drawn at the first use. A server that has [auth]
 configured takes tokens of that issuer only, and this command says so.";
+
+const TAIL_EXAMPLES: &str = "\
+Examples:
+  tidegate tail --as bob
+  tidegate tail --as bob --transport wt --json
+  tidegate tail --as bob --device desk --data /var/lib/tidegate
+  tidegate tail --as bob --server chat.example.org:4433 --token \"$TOKEN\"
+
+On the machine of a server in development mode the data folder has what is needed: the secret that tokens are
+signed with, and the certificate. Messages go to standard output, everything else to standard error.";
+
+const SEND_EXAMPLES: &str = "\
+Examples:
+  tidegate send --as alice --to bob hello
+  seq 1000 | tidegate send --as alice --to bob
+  tidegate send --as alice --to bob --transport ws --local-id order-4711 'your order is on its way'
+  tidegate send --as alice --to bob --server chat.example.org:4433 --token \"$TOKEN\" hello
+
+On the machine of a server in development mode the data folder has what is needed: the secret that tokens are
+signed with, and the certificate.";
 
 const CHECK_EXAMPLES: &str = "\
 Examples:

@@ -4,11 +4,14 @@ mod cert;
 mod check;
 mod cli;
 mod config;
+mod connect;
 mod data;
 #[cfg(unix)]
 mod descriptors;
 mod logging;
+mod send;
 mod serve;
+mod tail;
 mod token;
 
 use std::process::ExitCode;
@@ -38,6 +41,8 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         None => start(&cli.settings),
         Some(Command::Serve { settings }) => start(&settings),
         Some(Command::Token(command)) => token::run(&command),
+        Some(Command::Tail(command)) => client(Box::pin(tail::run(&command))),
+        Some(Command::Send(command)) => client(Box::pin(send::run(&command))),
         Some(Command::Check { settings }) => check::run(&settings),
         Some(Command::Cert { command }) => cert::run(&command),
     }
@@ -51,6 +56,16 @@ fn start(settings: &cli::Settings) -> anyhow::Result<()> {
     descriptors::raise_limit(config.limits.max_connections);
     let runtime = tokio::runtime::Runtime::new().context("starting the runtime")?;
     runtime.block_on(serve::run(&config))
+}
+
+/// Runs a client's work on one thread.
+fn client(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.context("starting the runtime")?;
+    let result = runtime.block_on(work);
+    // A read of standard input that nobody waits for any more must not hold up the end.
+    runtime.shutdown_background();
+    result
 }
 
 /// One line on standard error; 2 when the command or the configuration must change, otherwise 1.
