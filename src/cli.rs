@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use tidegate_certs::Fingerprint;
 use tidegate_proto::id::{DeviceId, UserId};
 
+use crate::bench::args::Bench;
 use crate::config::{FILE_VARIABLE, Sources};
 use crate::connect;
 
@@ -59,6 +60,15 @@ pub(crate) enum Command {
     Cert {
         #[command(subcommand)]
         command: Cert,
+    },
+    /// Measure a server: latency, throughput, CPU and memory for each message and connection
+    ///
+    /// Starts a server of its own on free ports of loopback, with a temporary data folder and raised limits. One JSON
+    /// line on standard output, a summary on standard error; ends with 1 if anything was lost, doubled or reordered.
+    #[command(after_help = BENCH_EXAMPLES)]
+    Bench {
+        #[command(subcommand)]
+        command: Bench,
     },
 }
 
@@ -250,3 +260,15 @@ const CHECK_EXAMPLES: &str = "\
 Examples:
   tidegate check --config tidegate.toml
   tidegate check --set listen.quic=0.0.0.0:4433";
+
+const BENCH_EXAMPLES: &str = "\
+Examples:
+  tidegate bench idle --connections 5000 --transport wt
+  tidegate bench direct --pairs 100 --rate 5000 --transport quic
+  tidegate bench direct --pairs 100 --outstanding 1 --transport ws
+  tidegate bench fanout --users 1000 --rate 5000
+  tidegate bench resume --clients 1000 --messages 10
+  tidegate bench direct --server localhost:4433 --data tidegate-data
+
+A server that runs already must be on this machine, for its CPU times are read from /proc, and needs
+limits.messages_per_second and limits.messages_burst above the load.";

@@ -1,5 +1,6 @@
 //! The `tidegate` program: reads the command line and hands over to one file per subcommand.
 
+mod bench;
 mod cert;
 mod check;
 mod cli;
@@ -45,6 +46,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Some(Command::Send(command)) => client(Box::pin(send::run(&command))),
         Some(Command::Check { settings }) => check::run(&settings),
         Some(Command::Cert { command }) => cert::run(&command),
+        Some(Command::Bench { command }) => bench::run(&command),
     }
 }
 

@@ -1,0 +1,125 @@
+//! The command line of `tidegate bench`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Subcommand, ValueEnum};
+use serde::Serialize;
+use tidegate_certs::Fingerprint;
+
+/// What is measured.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Bench {
+    /// Connections that do nothing: memory and CPU of the server for each
+    Idle(Idle),
+    /// Pairs of users: receipt and end-to-end latency, messages per second, server CPU per message
+    Direct(Direct),
+    /// One sender to many users, who get direct messages in turn (there are no channels yet)
+    Fanout(Fanout),
+    /// Many clients that come back at once, each to messages that came while it was away
+    Resume(Resume),
+}
+
+/// Over what, and against which server.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Common {
+    /// What the clients connect over
+    #[arg(long, value_enum, default_value = "quic")]
+    pub(crate) transport: Wire,
+    /// A server that runs already, HOST:PORT of the transport; without it one is started for this run
+    #[arg(long, value_name = "HOST:PORT", requires = "data")]
+    pub(crate) server: Option<String>,
+    /// The server's data folder: its secret, certificate and process id; without it a temporary one
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) data: Option<PathBuf>,
+    /// The SHA-256 of the server's certificate, if it is not the one in the data folder
+    #[arg(long, value_name = "SHA256")]
+    pub(crate) cert_hash: Option<Fingerprint>,
+    /// A setting for the server that is started, over those of the bench; may be repeated
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(crate) set: Vec<String>,
+    /// The CPUs of the server that is started, by `taskset -c`; the bench itself runs where it was started
+    #[arg(long, value_name = "CPUS", conflicts_with = "server")]
+    pub(crate) server_cpus: Option<String>,
+}
+
+/// How fast, how large and how long.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Load {
+    /// Open loop: messages per second of all senders together, at constant intervals
+    #[arg(long, value_name = "PER_SECOND", default_value_t = 1_000)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub(crate) rate: u32,
+    /// Closed loop instead: so many messages of each sender are always under way
+    #[arg(long, value_name = "MESSAGES", value_parser = clap::value_parser!(u32).range(1..=256))]
+    pub(crate) outstanding: Option<u32>,
+    /// The content of a message, 20 to 65,536 bytes
+    #[arg(long, default_value_t = 128, value_parser = clap::value_parser!(u32).range(20..=65_536))]
+    pub(crate) bytes: u32,
+    /// How long is measured
+    #[arg(long, default_value = "10s", value_parser = humantime::parse_duration)]
+    pub(crate) duration: Duration,
+    /// How long the same load runs before
+    #[arg(long, default_value = "3s", value_parser = humantime::parse_duration)]
+    pub(crate) warm_up: Duration,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Idle {
+    /// How many
+    #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=200_000))]
+    pub(crate) connections: u32,
+    /// How long the CPU is measured; two heartbeats by default
+    #[arg(long, default_value = "50s", value_parser = humantime::parse_duration)]
+    pub(crate) duration: Duration,
+    #[command(flatten)]
+    pub(crate) common: Common,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Direct {
+    /// How many; each has a sender and a recipient
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(crate) pairs: u32,
+    #[command(flatten)]
+    pub(crate) load: Load,
+    #[command(flatten)]
+    pub(crate) common: Common,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Fanout {
+    /// How many recipients
+    #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(crate) users: u32,
+    #[command(flatten)]
+    pub(crate) load: Load,
+    #[command(flatten)]
+    pub(crate) common: Common,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Resume {
+    /// How many come back
+    #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(crate) clients: u32,
+    /// How many messages wait for each
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(0..=10_000))]
+    pub(crate) messages: u32,
+    #[command(flatten)]
+    pub(crate) common: Common,
+}
+
+/// What the clients connect over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Wire {
+    /// WebSocket without TLS
+    Ws,
+    /// WebSocket over TLS
+    Wss,
+    /// Raw QUIC
+    Quic,
+    /// WebTransport
+    Wt,
+}

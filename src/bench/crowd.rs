@@ -1,0 +1,126 @@
+//! Many clients in one process: who they are, and how they connect together.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context as _, anyhow};
+use tidegate_client::{Client, Config, ConnectError, Endpoint, Events, Start, Transport, Trust};
+use tidegate_gateway::auth::Signer;
+use tidegate_proto::id::UserId;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+use super::args::Wire;
+use super::server::Server;
+
+/// What the clients of a run have in common. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(super) struct Crowd(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    address: String,
+    trust: Trust,
+    wire: Wire,
+    signer: Signer,
+    /// Sets the users of this run apart from those of others.
+    run: u32,
+    endpoints: Vec<Endpoint>,
+}
+
+/// A client that is connected.
+#[derive(Debug)]
+pub(super) struct Member {
+    pub(super) client: Client,
+    pub(super) events: Events,
+}
+
+impl Crowd {
+    /// Users of `server`, with room for `size` of them at a time.
+    pub(super) fn new(server: &Server, wire: Wire, size: usize) -> anyhow::Result<Self> {
+        let endpoints = (0..size.div_ceil(PER_ENDPOINT)).map(|_| Endpoint::new(None)).collect();
+        Ok(Self(Arc::new(Inner {
+            address: server.address.clone(),
+            trust: Trust::CertHash(*server.hash.as_bytes()),
+            wire,
+            signer: Signer::open_or_make(&server.data)?,
+            run: rand::random(),
+            endpoints,
+        })))
+    }
+
+    /// The name of the user of this number.
+    pub(super) fn user(&self, number: usize) -> String {
+        format!("bench-{:08x}-{number}", self.0.run)
+    }
+
+    /// How that user's client connects.
+    pub(super) fn config(&self, number: usize) -> anyhow::Result<Config> {
+        let name = self.user(number);
+        let user = UserId::new(&name).map_err(|refusal| anyhow!("{name}: {refusal}"))?;
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).context("the clock is before 1970")?;
+        let now_ms = i64::try_from(now.as_millis()).context("the clock is far off")?;
+        let token = self.0.signer.sign(&user, None, TOKEN_LIFE, now_ms)?;
+        let transport = match self.0.wire {
+            Wire::Ws | Wire::Wss => Transport::WebSocket,
+            Wire::Quic => Transport::Quic,
+            Wire::Wt => Transport::WebTransport,
+        };
+        Ok(Config::new(&self.0.address)
+            .transports([transport])
+            .plain_websocket(self.0.wire == Wire::Ws)
+            .trust(self.0.trust.clone())
+            .token(token)
+            .device(&name)
+            .start(Start::Stored)
+            .endpoint(self.0.endpoints[number % self.0.endpoints.len()].clone()))
+    }
+
+    /// Connects the first `count` users, a few at a time.
+    pub(super) async fn connect(&self, count: usize) -> anyhow::Result<Vec<Member>> {
+        let room = Arc::new(Semaphore::new(AT_A_TIME));
+        let mut joining = JoinSet::new();
+        for number in 0..count {
+            let (crowd, room) = (self.clone(), room.clone());
+            joining.spawn(async move {
+                let _turn = room.acquire_owned().await?;
+                let config = crowd.config(number)?;
+                let (member, _) = connect(&config, Duration::from_secs(30)).await?;
+                anyhow::Ok((number, member))
+            });
+        }
+        let mut members: Vec<Option<Member>> = (0..count).map(|_| None).collect();
+        while let Some(joined) = joining.join_next().await {
+            let (number, member) = joined.context("a connecting client panicked")??;
+            members[number] = Some(member);
+        }
+        Ok(members.into_iter().flatten().collect())
+    }
+}
+
+/// Connects, again and again within `limit`; also says how often it failed.
+pub(super) async fn connect(config: &Config, limit: Duration) -> anyhow::Result<(Member, u32)> {
+    let until = tokio::time::Instant::now() + limit;
+    let mut failures = 0;
+    loop {
+        match Box::pin(Client::connect(config.clone())).await {
+            Ok((client, events)) => return Ok((Member { client, events }, failures)),
+            Err(error) if is_passing(&error) && tokio::time::Instant::now() < until => {
+                failures += 1;
+                // As the client itself does between its attempts.
+                tokio::time::sleep(Duration::from_millis(rand::random_range(1..=200))).await;
+            }
+            Err(error) => return Err(error).context("a client cannot connect"),
+        }
+    }
+}
+
+fn is_passing(error: &ConnectError) -> bool {
+    !error.is_final()
+}
+
+/// Handshakes under way while a crowd gathers: enough to keep the server busy, too few for anybody to time out.
+const AT_A_TIME: usize = 32;
+/// Connections on one UDP socket: its one driver task should not be what is measured.
+const PER_ENDPOINT: usize = 250;
+const TOKEN_LIFE: Duration = Duration::from_secs(24 * 3600);
