@@ -2,6 +2,7 @@
 
 import asyncio
 import ssl
+from typing import Self
 
 from aioquic.asyncio import QuicConnectionProtocol
 from aioquic.buffer import Buffer
@@ -43,10 +44,16 @@ class Quic(Transport):
         protocol.on_event = self.on_event
 
     @classmethod
-    async def open(cls, server: Server) -> "Quic":
+    async def open(cls, server: Server) -> Self:
+        transport = await cls.handshake(server)
+        await transport.open_control()
+        return transport
+
+    @classmethod
+    async def handshake(cls, server: Server, alpn: list[str] | None = None) -> Self:
         configuration = QuicConfiguration(
             is_client=True,
-            alpn_protocols=cls.alpn,
+            alpn_protocols=alpn or cls.alpn,
             server_name="127.0.0.1",
             cafile=str(server.certificate),
             verify_mode=ssl.CERT_REQUIRED,
@@ -59,7 +66,6 @@ class Quic(Transport):
         transport = cls(protocol)
         protocol.connect(("127.0.0.1", server.quic_port))
         await asyncio.wait_for(protocol.wait_connected(), LIMIT_S)
-        await transport.open_control()
         return transport
 
     async def open_control(self) -> None:
@@ -126,6 +132,12 @@ class WebTransport(Quic):
         self.capsules = b""
 
     async def open_control(self) -> None:
+        assert await self.ask() == 200
+        self.control = self.h3.create_webtransport_stream(self.session)
+        self.streams[self.control] = Stream("control")
+
+    async def ask(self, **fields: str) -> int:
+        """Asks for a session; the status of the answer. `fields` replace the usual ones or add to them."""
         self.session = self.quic.get_next_available_stream_id()
         host, port = self.protocol.remote
         request = {
@@ -134,12 +146,11 @@ class WebTransport(Quic):
             ":scheme": "https",
             ":authority": f"{host}:{port}",
             ":path": "/wt",
+            **{name.replace("_", ":"): value for name, value in fields.items()},
         }
         self.h3.send_headers(self.session, [(name.encode(), value.encode()) for name, value in request.items()])
         self.protocol.transmit()
-        assert await asyncio.wait_for(self.status, LIMIT_S) == 200
-        self.control = self.h3.create_webtransport_stream(self.session)
-        self.streams[self.control] = Stream("control")
+        return await asyncio.wait_for(self.status, LIMIT_S)
 
     async def send_datagram(self, frame: ClientFrame) -> None:
         self.h3.send_datagram(self.session, frame.SerializeToString())

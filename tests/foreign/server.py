@@ -1,4 +1,4 @@
-"""A server of the tests' own: a fresh data folder, ports that the system picks, ended by its own process."""
+"""A server of the tests' own: its own data folder, ports that the system picks, ended by its own process."""
 
 import json
 import os
@@ -53,6 +53,11 @@ class Server:
         except subprocess.TimeoutExpired:
             self.process.kill()
             raise
+
+    def kill(self) -> None:
+        """SIGKILL, which leaves everything as it is."""
+        self.process.kill()
+        self.process.wait(LIMIT_S)
 
     def _read_addresses(self) -> dict[str, str]:
         """What the server prints when it is ready: one `name address` a line, the last one about tokens."""
