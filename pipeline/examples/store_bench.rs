@@ -1,17 +1,17 @@
-//! Measures the store: appends per second by size of batch, pages, heads.
+//! Measures the store: appends per second by size of batch, pages, heads, retention.
 //!
 //! `cargo run --release -p tidegate-pipeline --example store_bench -- [--users N] [--contacts N] [--messages N]
 //! [--batches 1,10,50,500,2000] [--content-bytes N] [--dir PATH]`
 //!
 //! With `--contacts` each user writes to so many others, else to anybody. Of each size of batch it appends for about
-//! `--seconds`, after `--messages` messages in batches of 2,000.
+//! `--seconds`, after `--messages` messages in batches of 2,000. CPU is the whole process's, less the making of messages.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use tidegate_pipeline::record::Record;
 use tidegate_pipeline::store::sqlite::{self, Config};
-use tidegate_pipeline::store::{Outcome, Range, Store};
+use tidegate_pipeline::store::{Outcome, Range, Retention, Store};
 use tidegate_proto::id::{LocalId, UserId};
 use tidegate_proto::timeline::Timeline;
 use tidegate_proto::v1::Msg;
@@ -41,6 +41,7 @@ async fn main() {
         measure_appends(&store, &mut source, size).await;
     }
     measure_reads(&store, &mut source).await;
+    measure_retention(&store).await;
     store.close().await.expect("it closes");
     let bytes = std::fs::metadata(&path).map_or(0, |file| file.len());
     println!("{} messages, {:.0} bytes of file each", source.sent, bytes as f64 / source.sent as f64);
@@ -163,6 +164,28 @@ async fn measure_reads(store: &Store, source: &mut Source<'_>) {
     let start = Instant::now();
     store.heads(&inboxes).await.expect("it reads");
     println!("{} heads: {:.1} ms", inboxes.len(), start.elapsed().as_secs_f64() * 1e3);
+}
+
+/// Removes everything that was stored.
+async fn measure_retention(store: &Store) {
+    let retention = Retention { max_age_ms: Some(0), max_entries: None, remember_ms: 0, cursor_ms: 0 };
+    let start = Instant::now();
+    let (mut steps, mut entries, mut longest) = (0, 0, Duration::ZERO);
+    loop {
+        let step = Instant::now();
+        let removed = store.retain(retention, i64::MAX, 2_000).await.expect("it removes");
+        longest = longest.max(step.elapsed());
+        if removed.is_nothing() {
+            break;
+        }
+        steps += 1;
+        entries += removed.entries;
+    }
+    let seconds = start.elapsed().as_secs_f64();
+    let (rate, longest) = (entries as f64 / seconds, longest.as_secs_f64() * 1e3);
+    println!(
+        "retention: {entries} entries in {steps} steps, {rate:.0} entries/s, longest step {longest:.0} ms"
+    );
 }
 
 /// User and system time of this process.

@@ -189,3 +189,26 @@ fn damaged(record: &Record) -> Refusal {
 fn no_such_group() -> Refusal {
     Refusal::new(Code::PermissionDenied, "no such group, or you are not a member")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::contract::text;
+
+    #[test]
+    fn timelines_stand_once_in_byte_order_and_seqs_follow_the_records() {
+        let records = [text("b", "c", "1"), text("a", "b", "1"), text("b", "c", "1"), text("c", "b", "2")];
+        let refs: Vec<&Record> = records.iter().collect();
+        let batch = Batch::new(&refs);
+        assert_eq!(batch.firsts().len(), 3, "the equal pair is one");
+        let names: Vec<&str> = batch.timelines().iter().map(Timeline::as_str).collect();
+        assert_eq!(names, ["d:a:b", "d:b:c", "i:a", "i:b", "i:c"]);
+
+        let mut heads = [10, 20, 30, 40, 50];
+        let seqs: Vec<_> = batch.firsts().iter().map(|first| Batch::give_seqs(first, &mut heads)).collect();
+        assert_eq!(seqs[0].as_slice(), [21, 41, 51], "d:b:c, i:b, i:c");
+        assert_eq!(seqs[1].as_slice(), [11, 31, 42], "d:a:b, i:a, i:b");
+        assert_eq!(seqs[2].as_slice(), [22, 52, 43], "d:b:c, i:c, i:b");
+        assert_eq!(heads, [11, 22, 31, 43, 52]);
+    }
+}

@@ -33,7 +33,7 @@ pub enum Store {
 impl Store {
     /// Appends records in their order, all or nothing; what became of each, in the same order.
     ///
-    /// When it returns, the batch is on disk. A group of records must not be larger than 20,000 entries.
+    /// When it returns, the batch is on disk. It is one transaction, so it should have at most some 20,000 entries.
     pub async fn append(&self, records: &[&Record]) -> Result<Vec<Outcome>, StoreError> {
         match self {
             Self::Sqlite(store) => store.append(records).await,
