@@ -282,6 +282,7 @@ async fn everything_may_come_in_any_order_and_cut_anywhere() {
     // The control stream before the request before the settings: the first request is stream 0.
     let (mut request, mut answer) = hand.connection.open_bi().await.unwrap();
     let frame = encoded(&signal("early", 100));
+    let (_foreign, _refused) = hand.bi(&of_session(400, &encoded(&signal("foreign", 1)))).await;
     let (_send, _recv) = hand.bi(&of_session(0, &frame)).await;
     for byte in [&[0x21, 0x01, 0x07][..], &headers(&CONNECT)].concat() {
         request.write_all(&[byte]).await.unwrap();
