@@ -296,6 +296,26 @@ async fn everything_may_come_in_any_order_and_cut_anywhere() {
 }
 
 #[tokio::test]
+async fn a_stream_of_another_session_that_came_early_is_not_taken_for_the_control_stream() {
+    let mut rig = Rig::new();
+    let mut hand = Hand::bare(&rig).await;
+    let (request, mut answer) = hand.request(&CONNECT).await;
+    let (_foreign, mut refused) = hand.bi(&of_session(400, &encoded(&signal("foreign", 1)))).await;
+    // When a later stream is refused, the earlier ones are read.
+    let (_second, mut second) = hand.request(&CONNECT).await;
+    let error = timeout(HANG, second.read_chunk(10, true)).await.unwrap().unwrap_err();
+    assert_eq!(error, quinn::ReadError::Reset(h3::REQUEST_REJECTED));
+    hand.control = Some(hand.uni(&h3::settings()).await);
+    assert_eq!(status(&mut answer).await, 200);
+    let id = quinn::VarInt::from(request.id()).into_inner();
+    let (_control, _recv) = hand.bi(&of_session(id, &encoded(&signal("own", 1)))).await;
+    let mut session = rig.session().await;
+    assert_eq!(session.frame().await, signal("own", 1));
+    let error = timeout(HANG, refused.read_chunk(10, true)).await.unwrap().unwrap_err();
+    assert_eq!(error, quinn::ReadError::Reset(h3::STREAM_REJECTED));
+}
+
+#[tokio::test]
 async fn a_second_session_is_never_served() {
     let mut rig = Rig::new();
     let hand = Hand::new(&rig).await;
