@@ -16,6 +16,7 @@ export class ChatView {
   readonly #onTop: () => void;
   #chat: Chat | undefined;
   #isAtBottom = true;
+  #settleIsDue = false;
 
   /** @param onTop called when the reader comes near the first message and there are older ones */
   constructor(onTop: () => void) {
@@ -46,7 +47,7 @@ export class ChatView {
     updateMessage(element, message);
     if (this.#list.children[index] !== element) this.#list.insertBefore(element, this.#placeOf(chat, index, element));
     this.#group(index, index + 2);
-    this.#settle();
+    this.#settleSoon();
   }
 
   /** Draws what was added above, and keeps what the reader sees where it is. */
@@ -140,10 +141,16 @@ export class ChatView {
     }
   }
 
-  #settle(): void {
-    this.refresh();
-    if (this.#isAtBottom) this.toBottom();
-    else this.#jump.hidden = false;
+  /** Once for all messages that arrive together: scrolling makes the browser lay out the page. */
+  #settleSoon(): void {
+    if (this.#settleIsDue) return;
+    this.#settleIsDue = true;
+    queueMicrotask(() => {
+      this.#settleIsDue = false;
+      this.refresh();
+      if (this.#isAtBottom) this.toBottom();
+      else this.#jump.hidden = false;
+    });
   }
 
   #onScroll(): void {

@@ -34,7 +34,6 @@ export function updateMessage(element: HTMLElement, chat: ChatMessage): void {
   if (time) {
     time.textContent = timeOfDay(ms);
     time.dateTime = new Date(ms).toISOString();
-    time.title = new Date(ms).toLocaleString();
   }
   if (isSame) return;
   drawState(element, state, message.own);

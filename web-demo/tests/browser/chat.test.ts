@@ -151,7 +151,7 @@ test("a reload keeps the history, and what was not sent yet is sent", async () =
 test("a long conversation: the page shows its end, and scrolling brings the rest", async () => {
   const [alice, bob] = await pair();
   const texts = Array.from({ length: 320 }, (_, n) => `line ${n}`);
-  for (const text of texts) await alice.say(text);
+  await alice.sayAll(texts);
   await expectSame([alice, bob], texts);
   await bob.page.reload();
   await bob.isConnected();

@@ -52,6 +52,19 @@ export class Tab {
     await this.page.press("#composer", "Enter");
   }
 
+  /** Sends many texts as fast as the page takes them. */
+  async sayAll(texts: string[]): Promise<void> {
+    await this.page.evaluate((all) => {
+      const composer = document.querySelector<HTMLTextAreaElement>("#composer");
+      const form = document.querySelector<HTMLFormElement>("#composer-form");
+      if (!composer || !form) throw new Error("no conversation is open");
+      for (const text of all) {
+        composer.value = text;
+        form.requestSubmit();
+      }
+    }, texts);
+  }
+
   /** Flips a switch. */
   async set(id: "network" | "force-websocket", isOn: boolean): Promise<void> {
     const isNow = await this.page.isChecked(`#${id}`);
