@@ -46,6 +46,11 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: Cert,
     },
+    /// The stored messages
+    Store {
+        #[command(subcommand)]
+        command: Store,
+    },
 }
 
 /// Where the configuration comes from: defaults, then the file, then TIDEGATE_… variables, then flags.
@@ -86,6 +91,20 @@ pub(crate) enum Cert {
     },
     /// Make a new development certificate in the place of the old one; a server that runs takes it by itself
     New {
+        #[command(flatten)]
+        settings: Settings,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Store {
+    /// Draw a new epoch for the data and print it: mandatory after a restore from a back-up
+    ///
+    /// Clients remember how far they have read. What they read after the back-up was made is not in it, and the same
+    /// numbers will be given to other messages; by the new epoch clients learn that theirs no longer count, and start
+    /// from what is there. The server must not run meanwhile.
+    #[command(after_help = NEW_EPOCH_EXAMPLES)]
+    NewEpoch {
         #[command(flatten)]
         settings: Settings,
     },
@@ -138,6 +157,10 @@ Examples:
 
 It is signed with the secret in the data folder, which is drawn at the first use. A server that has [auth]
 configured takes tokens of that issuer only, and this command says so.";
+
+const NEW_EPOCH_EXAMPLES: &str = "\
+Examples:
+  tidegate store new-epoch --data /var/lib/tidegate";
 
 const CHECK_EXAMPLES: &str = "\
 Examples:

@@ -9,6 +9,7 @@ mod data;
 mod descriptors;
 mod logging;
 mod serve;
+mod store;
 mod token;
 
 use std::process::ExitCode;
@@ -40,6 +41,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Some(Command::Token(command)) => token::run(&command),
         Some(Command::Check { settings }) => check::run(&settings),
         Some(Command::Cert { command }) => cert::run(&command),
+        Some(Command::Store { command }) => store::run(&command),
     }
 }
 

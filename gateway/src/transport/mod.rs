@@ -10,6 +10,7 @@ pub mod stream;
 pub mod websocket;
 pub mod webtransport;
 
+use std::fmt;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -61,7 +62,7 @@ pub trait Accept: Clone + Send + Sync + 'static {
 }
 
 /// What is known of a connection before Hello.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Info {
     /// For logs and metrics only.
     pub kind: Kind,
@@ -71,6 +72,17 @@ pub struct Info {
     pub token: Option<String>,
     /// Set when the user is known without a token in Hello: the plain route looks at it before the upgrade.
     pub identity: Option<Identity>,
+}
+
+impl fmt::Debug for Info {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Info")
+            .field("kind", &self.kind)
+            .field("remote", &self.remote)
+            .field("has_token", &self.token.is_some())
+            .field("identity", &self.identity)
+            .finish()
+    }
 }
 
 /// What a transport measured of the path to its client.
@@ -167,4 +179,17 @@ pub enum Outgoing {
     Page(ServerFrame),
     /// A signal: as a datagram where both sides have them and it fits, otherwise on the control stream.
     Signal(ServerFrame),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_not_shown() {
+        let token = Some("eyJhbGciOiJIUzI1NiJ9".to_owned());
+        let info = Info { kind: Kind::WebSocket, remote: ([127, 0, 0, 1], 1).into(), token, identity: None };
+        let shown = format!("{info:?} {info:#?}");
+        assert!(shown.contains("has_token: true") && !shown.contains("eyJ"), "{shown}");
+    }
 }
