@@ -70,6 +70,11 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: Bench,
     },
+    /// The stored messages
+    Store {
+        #[command(subcommand)]
+        command: Store,
+    },
 }
 
 /// Where the configuration comes from: defaults, then the file, then TIDEGATE_… variables, then flags.
@@ -178,6 +183,20 @@ pub(crate) enum Cert {
     },
 }
 
+#[derive(Debug, Subcommand)]
+pub(crate) enum Store {
+    /// Draw a new epoch for the data and print it: mandatory after a restore from a back-up
+    ///
+    /// Clients remember how far they have read. What they read after the back-up was made is not in it, and the same
+    /// numbers will be given to other messages; by the new epoch clients learn that theirs no longer count, and start
+    /// from what is there. The server must not run meanwhile.
+    #[command(after_help = NEW_EPOCH_EXAMPLES)]
+    NewEpoch {
+        #[command(flatten)]
+        settings: Settings,
+    },
+}
+
 impl Settings {
     /// The flags with the environment of this process.
     pub(crate) fn sources(&self) -> Sources {
@@ -255,6 +274,10 @@ Examples:
 
 On the machine of a server in development mode the data folder has what is needed: the secret that tokens are
 signed with, and the certificate.";
+
+const NEW_EPOCH_EXAMPLES: &str = "\
+Examples:
+  tidegate store new-epoch --data /var/lib/tidegate";
 
 const CHECK_EXAMPLES: &str = "\
 Examples:

@@ -12,6 +12,7 @@ mod descriptors;
 mod logging;
 mod send;
 mod serve;
+mod store;
 mod tail;
 mod token;
 
@@ -47,6 +48,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Some(Command::Check { settings }) => check::run(&settings),
         Some(Command::Cert { command }) => cert::run(&command),
         Some(Command::Bench { command }) => bench::run(&command),
+        Some(Command::Store { command }) => store::run(&command),
     }
 }
 

@@ -5,6 +5,7 @@ use std::net::{SocketAddr, TcpListener as StdTcpListener, UdpSocket};
 use anyhow::Context as _;
 use tidegate_certs::Identity;
 use tokio::net::TcpListener;
+use tracing::info;
 
 use crate::config::Config;
 use crate::config::listen::Listen;
@@ -18,12 +19,14 @@ pub(super) struct Bound {
     pub(super) secure: Vec<TcpListener>,
     /// QUIC and WebTransport.
     pub(super) udp: Vec<UdpSocket>,
+    /// Health, readiness and metrics.
+    pub(super) admin: Vec<TcpListener>,
 }
 
 impl Bound {
     /// Binds what is configured.
     pub(super) fn bind(listen: &Listen) -> anyhow::Result<Self> {
-        let mut bound = Self { plain: Vec::new(), secure: Vec::new(), udp: Vec::new() };
+        let mut bound = Self { plain: Vec::new(), secure: Vec::new(), udp: Vec::new(), admin: Vec::new() };
         for address in listen.http.iter().flat_map(|endpoint| endpoint.addresses()) {
             bound.plain.push(tcp(address, "listen.http")?);
         }
@@ -34,6 +37,9 @@ impl Bound {
             let udp = UdpSocket::bind(address).with_context(|| in_use("listen.quic", "UDP", address))?;
             bound.secure.push(tcp);
             bound.udp.push(udp);
+        }
+        for address in listen.admin.iter().flat_map(|endpoint| endpoint.addresses()) {
+            bound.admin.push(tcp(address, "listen.admin")?);
         }
         Ok(bound)
     }
@@ -57,6 +63,18 @@ impl Bound {
         (webtransport, websocket)
     }
 
+    /// Says in the log where everything is.
+    pub(super) fn log(&self) {
+        for (what, listeners) in
+            [("http and ws", &self.plain), ("https and wss", &self.secure), ("admin", &self.admin)]
+        {
+            addresses(listeners).for_each(|address| info!(%address, what, "listening"));
+        }
+        for address in self.udp.iter().filter_map(|socket| socket.local_addr().ok()) {
+            info!(%address, what = "quic and webtransport", "listening");
+        }
+    }
+
     /// Says on standard output where everything is.
     #[expect(clippy::print_stdout, reason = "what a newcomer reads first, and scripts parse")]
     pub(super) fn announce(&self, config: &Config, identity: &Identity) {
@@ -72,6 +90,9 @@ impl Bound {
         if let Some(port) = self.secure_ports().first() {
             println!("  webtransport https://127.0.0.1:{port}/wt");
             println!("  websocket    wss://127.0.0.1:{port}/ws");
+        }
+        for address in addresses(&self.admin) {
+            println!("  admin        http://{address}");
         }
         println!("  certificate  sha256 {}", identity.sha256());
         println!("  data         {}", config.data.display());
@@ -92,5 +113,9 @@ fn in_use(key: &str, protocol: &str, address: SocketAddr) -> String {
 }
 
 fn ports(listeners: &[TcpListener]) -> Vec<u16> {
-    listeners.iter().filter_map(|listener| listener.local_addr().ok()).map(|address| address.port()).collect()
+    addresses(listeners).map(|address| address.port()).collect()
+}
+
+fn addresses(listeners: &[TcpListener]) -> impl Iterator<Item = SocketAddr> {
+    listeners.iter().filter_map(|listener| listener.local_addr().ok())
 }

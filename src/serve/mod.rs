@@ -6,14 +6,15 @@ mod bind;
 mod keys;
 mod retention;
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use anyhow::Context as _;
+use prometheus_client::registry::Registry;
 use tidegate_certs::{CertResolver, watch};
 use tidegate_gateway::auth::{Auth, Signer};
 use tidegate_gateway::gateway::backend::{Backend, Development};
+use tidegate_gateway::gateway::operator::Operator;
 use tidegate_gateway::gateway::{Gateway, Parts};
 use tidegate_gateway::http::{self, ApiKeys, Assets, Edge, Stopping};
 use tidegate_gateway::metrics::Metrics;
@@ -24,34 +25,58 @@ use tidegate_pipeline::presence::{Presence, memory};
 use tidegate_pipeline::pusher::Pusher;
 use tidegate_pipeline::pusher::link::{self, Link};
 use tidegate_pipeline::sequencer::Sequencer;
-use tidegate_pipeline::store::{Store, sqlite};
+use tidegate_pipeline::store::Store;
 use tidegate_pipeline::{log, metrics};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use crate::config::Config;
+use crate::store;
 use bind::Bound;
 
 /// Serves until SIGTERM or SIGINT; `config.data` is this process's own.
 pub(crate) async fn run(config: &Config) -> anyhow::Result<()> {
+    let began = Instant::now();
+    let mut signals = Signals::listen()?;
     let bound = Bound::bind(&config.listen)?;
-    let store = open_store(&config.data).await?;
+    let store = store::open(&config.data).await?;
     let mut server = Server::assemble(config, &bound, store).await?;
+    bound.log();
     server.listen(config, bound)?;
-    let reason = server.until_told().await?;
-    info!(reason, "stopping");
-    server.stop(Duration::from_millis(config.stop.grace_ms.into())).await
+    info!(version = env!("CARGO_PKG_VERSION"), took_ms = ms(began.elapsed()), "serving");
+    let reason = server.until_told(&mut signals).await?;
+    info!(reason, sessions = server.gateway.hub().live(), served_ms = ms(began.elapsed()), "stopping");
+    let stopping = Instant::now();
+    server.stop(Duration::from_millis(config.stop.grace_ms.into())).await?;
+    info!(took_ms = ms(stopping.elapsed()), "stopped");
+    Ok(())
+}
+
+/// The signals that end the process; kept from the first moment on, so that none comes too early.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn listen() -> anyhow::Result<Self> {
+        let terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
+        let interrupt = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
+        Ok(Self { terminate, interrupt })
+    }
 }
 
 /// The parts that run.
 struct Server {
     gateway: Gateway,
     backend: Backend,
+    operator: Operator,
     store: Store,
     metrics: Metrics,
     certificates: Arc<CertResolver>,
@@ -77,7 +102,13 @@ impl Server {
         let (log, reader) = log::embedded::open();
         let counted = metrics::Metrics::default();
         let metrics = Metrics::new(&counted);
+        let mut registry = Registry::with_prefix("tidegate");
+        counted.register(&mut registry);
+        metrics.register(&mut registry);
+        let log = log::Log::Embedded(log);
         let (local, receiver) = link::local(counted.link.clone());
+        let depths = metrics::Depths { log: log.clone(), link: receiver.depth() };
+        registry.register_collector(Box::new(depths));
         let pusher = Pusher::new(presence.clone(), [(GATEWAY_ID.into(), Link::Local(local))]);
 
         let gateway = Gateway::new(Parts {
@@ -86,12 +117,13 @@ impl Server {
             epoch: store.epoch().await.context("the store's epoch")?.into(),
             settings: settings(config),
             auth,
-            log: log::Log::Embedded(log),
+            log,
             store: store.clone(),
             presence,
             metrics: metrics.clone(),
         });
         let mut server = Self {
+            operator: Operator::new(gateway.clone(), registry),
             backend: Backend::new(gateway.clone(), development),
             gateway,
             metrics,
@@ -175,16 +207,27 @@ impl Server {
                 Ok(())
             });
         }
+        self.listen_admin(bound.admin);
         Ok(())
     }
 
+    /// Served to the last, so that operators see how the rest stops.
+    fn listen_admin(&mut self, listeners: Vec<TcpListener>) {
+        let edge = Edge::admin(self.gateway.clone(), self.backend.clone(), self.operator.clone());
+        let connections = Arc::new(Semaphore::new(ADMIN_CONNECTIONS));
+        for tcp in listeners {
+            let listener = http::Listener { tcp, tls: None, connections: connections.clone() };
+            let stopping = Stopping { token: self.services.clone(), tracker: self.setup.clone() };
+            let serve = http::serve(listener, edge.clone(), stopping);
+            self.tasks.spawn(async move { serve.await.context("the admin listener failed") });
+        }
+    }
+
     /// Waits for a signal; or for a part that ends before it should, which is an error.
-    async fn until_told(&mut self) -> anyhow::Result<&'static str> {
-        let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
-        let mut interrupt = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
+    async fn until_told(&mut self, signals: &mut Signals) -> anyhow::Result<&'static str> {
         tokio::select! {
-            _ = terminate.recv() => Ok("SIGTERM"),
-            _ = interrupt.recv() => Ok("SIGINT"),
+            _ = signals.terminate.recv() => Ok("SIGTERM"),
+            _ = signals.interrupt.recv() => Ok("SIGINT"),
             ended = self.tasks.join_next() => {
                 ended.context("no service runs")?.context("a service panicked")??;
                 anyhow::bail!("a service ended by itself")
@@ -211,7 +254,7 @@ impl Server {
                 ended.context("a service panicked")??;
             }
             // The last ones who could append: then the log ends, and with it the sequencer.
-            drop((self.gateway, self.backend));
+            drop((self.gateway, self.backend, self.operator));
             while self.sequencer.join_next().await.is_some() {}
             self.store.close().await.context("closing the store")
         });
@@ -225,10 +268,8 @@ impl Server {
     }
 }
 
-async fn open_store(data: &Path) -> anyhow::Result<Store> {
-    let path = data.join(STORE_FILE);
-    let store = sqlite::Store::open(&sqlite::Config::new(&path)).await;
-    Ok(Store::Sqlite(store.with_context(|| format!("the store {}", path.display()))?))
+fn ms(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// The configured verifier; or development mode's own.
@@ -274,10 +315,10 @@ fn origins(config: &Config, bound: &Bound) -> anyhow::Result<OriginPolicy> {
     Ok(origins)
 }
 
+/// Operators' connections at once, apart from those of clients.
+const ADMIN_CONNECTIONS: usize = 16;
 /// In one process there is one gateway.
 const GATEWAY_ID: &str = "gateway-1";
-/// The store's file in the data folder.
-const STORE_FILE: &str = "store.sqlite";
 const CERTIFICATE_EVERY: Duration = Duration::from_secs(5);
 /// How long a silent QUIC connection lives (WIRE, "Heartbeat").
 const QUIC_IDLE: Duration = Duration::from_secs(60);

@@ -5,6 +5,7 @@ mod cursors;
 mod departures;
 mod heads;
 mod link;
+pub mod operator;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,8 +1,9 @@
-//! The HTTP edge: the WebSocket upgrade, the demo, the API for backends. HTTP/1.1 over TCP and TLS.
+//! The HTTP edge: the WebSocket upgrade, the demo, the API for backends, the operators' page. HTTP/1.1 over TCP and TLS.
 //!
 //! What it needs of the rest it is given: where connections go ([`Accept`]), what answers requests ([`Backend`]), the
 //! demo's files ([`Assets`]).
 
+mod admin;
 mod api;
 mod assets;
 mod demo;
@@ -21,6 +22,7 @@ use tidegate_proto::Refusal;
 use tidegate_proto::id::UserId;
 use tidegate_proto::v1::Msg;
 
+pub use self::admin::Admin;
 pub use self::api::ApiKeys;
 pub use self::assets::{Asset, Assets};
 pub use self::listener::{Listener, Stopping, serve};

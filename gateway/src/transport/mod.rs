@@ -76,7 +76,12 @@ pub struct Info {
 
 impl fmt::Debug for Info {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Info").field("kind", &self.kind).field("remote", &self.remote).finish_non_exhaustive()
+        f.debug_struct("Info")
+            .field("kind", &self.kind)
+            .field("remote", &self.remote)
+            .field("has_token", &self.token.is_some())
+            .field("identity", &self.identity)
+            .finish()
     }
 }
 
@@ -174,4 +179,17 @@ pub enum Outgoing {
     Page(ServerFrame),
     /// A signal: as a datagram where both sides have them and it fits, otherwise on the control stream.
     Signal(ServerFrame),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_not_shown() {
+        let token = Some("eyJhbGciOiJIUzI1NiJ9".to_owned());
+        let info = Info { kind: Kind::WebSocket, remote: ([127, 0, 0, 1], 1).into(), token, identity: None };
+        let shown = format!("{info:?} {info:#?}");
+        assert!(shown.contains("has_token: true") && !shown.contains("eyJ"), "{shown}");
+    }
 }

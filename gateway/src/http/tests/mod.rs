@@ -1,5 +1,6 @@
 //! The edge over real sockets on loopback: requests by hand, and a WebSocket client of another making.
 
+mod admin;
 mod api;
 mod demo;
 mod limits;
@@ -174,6 +175,14 @@ impl Default for Start {
 
 impl Start {
     async fn run(self) -> Running {
+        self.run_edge(|gateway, settings| Edge::new(gateway.clone(), gateway, settings)).await
+    }
+
+    async fn run_admin(self, admin: impl Admin) -> Running {
+        self.run_edge(|gateway, _| Edge::admin(gateway.clone(), gateway, admin)).await
+    }
+
+    async fn run_edge(self, edge: impl FnOnce(Gateway, Settings) -> Edge<Gateway, Gateway>) -> Running {
         let (ended_in, ended) = mpsc::channel(100);
         let tracker = TaskTracker::new();
         let gateway = Gateway(Arc::new(Inner {
@@ -198,8 +207,7 @@ impl Start {
         let listener =
             Listener { tcp, tls: self.tls, connections: Arc::new(Semaphore::new(self.connections)) };
         let stopping = Stopping { token: token.clone(), tracker: tracker.clone() };
-        let edge = Edge::new(gateway.clone(), gateway.clone(), settings);
-        tracker.spawn(serve(listener, edge, stopping));
+        tracker.spawn(serve(listener, edge(gateway.clone(), settings), stopping));
         Running { address, gateway, ended, token, tracker }
     }
 }
