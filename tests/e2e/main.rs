@@ -30,5 +30,6 @@ mod server;
 
 mod drain;
 mod exchange;
+mod kill;
 mod offline;
 mod sessions;
