@@ -14,14 +14,28 @@ use super::now_ms;
 
 /// Cursors that wait to be written, the newest of each device.
 #[derive(Debug, Default)]
-pub(crate) struct Cursors(Mutex<HashMap<(UserId, DeviceId), u64>>);
+pub(crate) struct Cursors(Mutex<Noted>);
+
+type ByDevice = HashMap<(UserId, DeviceId), u64>;
+
+#[derive(Debug, Default)]
+struct Noted {
+    waiting: ByDevice,
+    /// On their way to the store, which may have them or not.
+    being_written: ByDevice,
+}
 
 impl Cursors {
     /// Notes a device's cursor. Bounded by the number of devices that acknowledge within a second.
     pub(crate) fn note(&self, user: &UserId, device: &DeviceId, cursor: u64) {
-        let mut waiting = self.0.lock();
-        let noted = waiting.entry((user.clone(), device.clone())).or_default();
-        *noted = (*noted).max(cursor);
+        self.0.lock().note((user.clone(), device.clone()), cursor);
+    }
+
+    /// The device's newest cursor that the store may not have yet. Who asks here first and then the store misses none.
+    pub(crate) fn unwritten(&self, user: &UserId, device: &DeviceId) -> Option<u64> {
+        let noted = self.0.lock();
+        let device = (user.clone(), device.clone());
+        noted.waiting.get(&device).max(noted.being_written.get(&device)).copied()
     }
 
     /// Writes once a second until `stop`, and then once more.
@@ -39,19 +53,34 @@ impl Cursors {
 
     /// Writes what waits now. What cannot be written is noted again, unless it was overtaken.
     pub(crate) async fn flush(&self, store: &Store) {
-        let taken = std::mem::take(&mut *self.0.lock());
-        if taken.is_empty() {
+        let updates: Vec<_> = {
+            let mut noted = self.0.lock();
+            noted.being_written = std::mem::take(&mut noted.waiting);
+            let each = noted.being_written.iter();
+            each.map(|((user, device), &cursor)| CursorUpdate {
+                user: user.clone(),
+                device: device.clone(),
+                cursor,
+            })
+            .collect()
+        };
+        if updates.is_empty() {
             return;
         }
-        let updates: Vec<_> =
-            taken.into_iter().map(|((user, device), cursor)| CursorUpdate { user, device, cursor }).collect();
-        if let Err(error) = store.save_cursors(&updates, now_ms()).await {
-            warn!(
-                error = &error as &dyn std::error::Error,
-                cursors = updates.len(),
-                "cursors are not written yet"
-            );
-            updates.iter().for_each(|update| self.note(&update.user, &update.device, update.cursor));
+        let saved = store.save_cursors(&updates, now_ms()).await;
+        let mut noted = self.0.lock();
+        let written = std::mem::take(&mut noted.being_written);
+        if let Err(error) = saved {
+            let (error, cursors) = (&error as &dyn std::error::Error, updates.len());
+            warn!(error, cursors, "cursors are not written yet");
+            written.into_iter().for_each(|(device, cursor)| noted.note(device, cursor));
         }
+    }
+}
+
+impl Noted {
+    fn note(&mut self, device: (UserId, DeviceId), cursor: u64) {
+        let noted = self.waiting.entry(device).or_default();
+        *noted = (*noted).max(cursor);
     }
 }

@@ -73,10 +73,13 @@ async fn greet<T: Transport>(gateway: &Arc<Shared>, transport: &mut T) -> Result
     };
     register(gateway, &identity.user, &device, &route).await?;
     let guards = Guards::new(gateway, identity.user.clone(), device.clone(), route, mailbox.clone());
-    let inbox = gateway.parts.store.inbox(&identity.user, &device).await.map_err(|error| {
+    // A device that comes back within the second goes on where it was, not where the store knows it.
+    let unwritten = gateway.cursors.unwritten(&identity.user, &device);
+    let mut inbox = gateway.parts.store.inbox(&identity.user, &device).await.map_err(|error| {
         warn!(error = &error as &dyn std::error::Error, "no session without the store");
         End::go_away(CloseCode::Restart, "the store does not answer", 1_000)
     })?;
+    inbox.cursor = inbox.cursor.max(unwritten);
     gateway.heads.registered(&identity.user);
     Ok((Greeting { hello, identity, device, guards, mailbox, inbox }, id))
 }

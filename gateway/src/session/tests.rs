@@ -313,6 +313,30 @@ async fn a_device_resumes_from_its_cursor() {
 }
 
 #[tokio::test]
+async fn a_device_that_comes_back_at_once_goes_on_where_it_was() {
+    let world = World::new().await;
+    let (mut alice, _) = world.connect("alice", "phone").await;
+    let (mut bob, _) = world.connect("bob", "phone").await;
+    for n in 0..10 {
+        alice.message("bob", &n.to_string(), "x").await;
+        alice.stored().await;
+        bob.delivered().await;
+    }
+    // Faster than the cursors are written, again and again.
+    for cursor in 1..=10 {
+        bob.send(from_client::Kind::Ack(Ack { cursor })).await;
+        bob.send(from_client::Kind::Bye(tidegate_proto::v1::Bye {})).await;
+        assert_eq!(bob.closed().await, CloseCode::Normal);
+        let (back, welcome) = world.connect("bob", "phone").await;
+        assert_eq!(welcome.start, cursor);
+        bob = back;
+        for seq in cursor + 1..=10 {
+            assert_eq!(bob.delivered().await.0, seq);
+        }
+    }
+}
+
+#[tokio::test]
 async fn where_a_session_starts() {
     let world = World::new().await;
     let (mut alice, welcome) = world.connect("alice", "phone").await;

@@ -1,0 +1,35 @@
+//! End to end: the real program, started on free ports in a folder of its own, and clients over each transport.
+//!
+//! A scenario is one function over a transport; [`over_each_transport`] makes three tests of it. Limits of time only end
+//! a hang. To see one test's server log, let the test fail: it is printed then.
+
+#![cfg(unix)]
+#![expect(clippy::unwrap_used, reason = "in a test it is the verdict")]
+
+/// Three tests, one a transport, of each function named: `async fn(Transport)` of the module around it.
+macro_rules! over_each_transport {
+    ($($scenario:ident),+ $(,)?) => {
+        mod quic { tests_over!(Quic: $($scenario),+); }
+        mod web_transport { tests_over!(WebTransport: $($scenario),+); }
+        mod web_socket { tests_over!(WebSocket: $($scenario),+); }
+    };
+}
+
+/// One test of each function, over one transport.
+macro_rules! tests_over {
+    ($transport:ident: $($scenario:ident),+) => {
+        $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn $scenario() {
+            Box::pin(super::$scenario(tidegate_client::Transport::$transport)).await;
+        })+
+    };
+}
+
+mod peer;
+mod server;
+
+mod drain;
+mod exchange;
+mod kill;
+mod offline;
+mod sessions;

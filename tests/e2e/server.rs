@@ -1,0 +1,176 @@
+//! The program under test: started, found, told to stop, killed, and started again where it was.
+
+use std::fs::{self, File};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::{ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tempfile::TempDir;
+use tidegate_certs::Fingerprint;
+use tidegate_client::{Config, Transport, Trust};
+use tidegate_gateway::auth::Signer;
+use tidegate_proto::id::UserId;
+use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
+use tokio::process::{Child, ChildStdout, Command};
+use tokio::time::timeout;
+
+/// A server with its data. Dropped, it is killed and its data are removed.
+pub(crate) struct Server {
+    folder: TempDir,
+    settings: Vec<String>,
+    host: String,
+    process: Option<Process>,
+    /// QUIC, WebTransport, wss.
+    pub(crate) secure: SocketAddr,
+    /// ws.
+    pub(crate) plain: SocketAddr,
+    certificate: [u8; 32],
+}
+
+/// Its output is held open for as long as it runs.
+struct Process {
+    child: Child,
+    _stdout: Lines<BufReader<ChildStdout>>,
+}
+
+impl Server {
+    /// A server with no data and limits that no scenario meets.
+    pub(crate) async fn start() -> Self {
+        let rates = ["limits.messages_per_second=1000000", "limits.messages_burst=1000000"];
+        let folder = tempfile::tempdir().unwrap();
+        let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
+        let mut server = Self {
+            folder,
+            settings: rates.map(str::to_owned).to_vec(),
+            host: own_host(),
+            process: None,
+            secure: nowhere,
+            plain: nowhere,
+            certificate: [0; 32],
+        };
+        server.start_again().await;
+        server
+    }
+
+    /// Starts it on the same data, and on the same ports where it had some.
+    pub(crate) async fn start_again(&mut self) {
+        assert!(self.process.is_none(), "it runs");
+        let log = File::options().create(true).append(true).open(self.log_path()).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
+        for (name, _) in
+            std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("TIDEGATE_"))
+        {
+            command.env_remove(name);
+        }
+        let listen = [
+            format!("listen.quic={}:{}", self.host, self.secure.port()),
+            format!("listen.http={}:{}", self.host, self.plain.port()),
+            "listen.admin=[]".to_owned(),
+        ];
+        for setting in listen.iter().chain(&self.settings) {
+            command.args(["--set", setting]);
+        }
+        command.current_dir(self.folder.path()).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
+        let mut child = command.kill_on_drop(true).spawn().expect("the program starts");
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let said = timeout(START_LIMIT, read_announcement(&mut lines)).await.expect("it starts in time");
+        self.process = Some(Process { child, _stdout: lines });
+        self.take_addresses(&said);
+    }
+
+    /// kill -9, and its end.
+    pub(crate) async fn kill(&mut self) {
+        let mut process = self.process.take().expect("it runs");
+        timeout(STOP_LIMIT, process.child.kill()).await.expect("it dies in time").unwrap();
+    }
+
+    /// SIGTERM; the end is for [`ended`](Self::ended) to wait for.
+    pub(crate) fn terminate(&self) {
+        let pid = self.process.as_ref().and_then(|process| process.child.id()).expect("it runs");
+        let pid = rustix::process::Pid::from_raw(pid.cast_signed()).unwrap();
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    }
+
+    /// Waits until it has ended by itself.
+    pub(crate) async fn ended(&mut self) -> ExitStatus {
+        let mut process = self.process.take().expect("it runs");
+        timeout(STOP_LIMIT, process.child.wait()).await.expect("it ends in time").unwrap()
+    }
+
+    /// A client of `user`'s device over `transport`, with an hour's token.
+    pub(crate) fn config(&self, transport: Transport, user: &str, device: &str) -> Config {
+        self.config_by(self.token(user, Duration::from_secs(3600)), transport, device)
+    }
+
+    /// A client with this token.
+    pub(crate) fn config_by(&self, token: String, transport: Transport, device: &str) -> Config {
+        Config::new(self.secure.to_string())
+            .transports([transport])
+            .trust(Trust::CertHash(self.certificate))
+            .token(token)
+            .device(device)
+            .backoff(Duration::from_millis(50), Duration::from_millis(500))
+            // Not the server's address: while it is down, no socket of a client may take its port.
+            .bind([127, 0, 0, 1].into())
+    }
+
+    /// A token signed with the secret in the data folder, good for `ttl`.
+    pub(crate) fn token(&self, user: &str, ttl: Duration) -> String {
+        let signer = Signer::open_or_make(&self.folder.path().join("tidegate-data")).unwrap();
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        let now_ms = i64::try_from(now.as_millis()).unwrap();
+        signer.sign(&UserId::new(user).unwrap(), None, ttl, now_ms).unwrap()
+    }
+
+    fn take_addresses(&mut self, said: &[String]) {
+        let value = |name: &str| {
+            let line = said.iter().find(|line| line.trim_start().starts_with(name));
+            line.and_then(|line| line.split_whitespace().last())
+                .unwrap_or_else(|| panic!("no {name} in {said:?}"))
+        };
+        self.secure = value("quic").parse().unwrap();
+        let port = value("demo").rsplit(':').next().unwrap().parse().unwrap();
+        self.plain = SocketAddr::new(self.secure.ip(), port);
+        self.certificate = *value("certificate").parse::<Fingerprint>().unwrap().as_bytes();
+    }
+
+    fn log_path(&self) -> PathBuf {
+        self.folder.path().join("log")
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("the server's log:\n{}", fs::read_to_string(self.log_path()).unwrap_or_default());
+        }
+    }
+}
+
+/// The lines it prints once every listener is bound.
+async fn read_announcement(lines: &mut Lines<BufReader<ChildStdout>>) -> Vec<String> {
+    let mut said = Vec::new();
+    while let Some(line) = lines.next_line().await.unwrap() {
+        let is_last = line.trim_start().starts_with("a token");
+        said.push(line);
+        if is_last {
+            return said;
+        }
+    }
+    panic!("it ended after {said:?}; its log is below");
+}
+
+/// A loopback address of this server alone, where there are many: so that nobody takes its ports while it is down.
+fn own_host() -> String {
+    static COUNT: AtomicU8 = AtomicU8::new(1);
+    if !cfg!(target_os = "linux") {
+        return "127.0.0.1".to_owned();
+    }
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    format!("127.84.{}.{count}", std::process::id() % 255)
+}
+
+const START_LIMIT: Duration = Duration::from_secs(60);
+const STOP_LIMIT: Duration = Duration::from_secs(60);
