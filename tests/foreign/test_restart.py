@@ -1,4 +1,4 @@
-"""The server stops, is killed, and comes back: what clients see, and that nothing is lost (PROTOCOL sections 7, 9, 14)."""
+"""The server stops, is killed, comes back: what clients see, and that nothing is lost (PROTOCOL sections 7, 9, 14)."""
 
 import os
 
