@@ -15,16 +15,17 @@ from transport import LIMIT_S
 class Server:
     """A running `tidegate serve` in development mode."""
 
-    def __init__(self, binary: str, folder: Path):
+    def __init__(self, binary: str, folder: Path, *settings: str):
         data = folder / "data"
-        listen = [f"--set=listen.{name}=127.0.0.1:0" for name in ("quic", "http", "admin")]
+        listen = [f"listen.{name}=127.0.0.1:0" for name in ("quic", "http", "admin")]
+        options = [f"--set={setting}" for setting in (*listen, *settings)]
         self.binary, self.data = binary, data
         # The server takes every TIDEGATE_ variable for a setting; these tests want its defaults.
         self.environment = {name: value for name, value in os.environ.items() if not name.startswith("TIDEGATE_")}
         self.log = folder / "server.log"
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                [binary, "serve", "--data", data, *listen],
+                [binary, "serve", "--data", data, *options],
                 env=self.environment,
                 stdout=subprocess.PIPE,
                 stderr=log,

@@ -88,3 +88,17 @@ async def test_one_pull_at_a_time(world, transport):
     await session.kind("page", first)
     answer = (await session.next(lambda frame: frame.id == second, "an answer")).frame
     assert answer.HasField("page") or answer.error.code == LIMIT
+
+
+async def test_an_expired_message_is_gone_and_keeps_its_seq(world, transport):
+    alice, bob = world.device("alice"), world.device("bob")
+    one = await alice.connect(transport)
+    for number, expire_at in ((1, 0), (2, 1), (3, 0)):
+        content = str(number).encode()
+        await one.send(receiver_id=bob.user, local_id=f"m-{number}", content=content, expire_at=expire_at)
+        await one.stored(f"m-{number}")
+    reader = await bob.connect(transport, lanes=2)
+    await reader.until_cursor(3)
+    assert sorted((seq, msg and msg.content) for seq, msg in bob.received) == [(1, b"1"), (2, None), (3, b"3")]
+    page = await pull(reader, before=0)
+    assert [(entry.seq, entry.WhichOneof("entry")) for entry in page.entries] == [(1, "msg"), (2, "gone"), (3, "msg")]
