@@ -3,7 +3,7 @@
 import asyncio
 import itertools
 import time
-from typing import Awaitable, Callable
+from collections.abc import Awaitable, Callable
 
 from tidegate.v1.client_pb2 import (
     ACCEPTED,
@@ -21,9 +21,8 @@ from tidegate.v1.client_pb2 import (
 from tidegate.v1.message_pb2 import Msg
 
 from server import Server
-from transport import Arrival, Transport
+from transport import LIMIT_S, Arrival, Transport
 
-LIMIT_S = 10
 Open = Callable[[Server], Awaitable[Transport]]
 
 

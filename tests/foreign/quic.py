@@ -2,12 +2,12 @@
 
 import asyncio
 import ssl
-from typing import Self
+from typing import ClassVar, Self
 
 from aioquic.asyncio import QuicConnectionProtocol
 from aioquic.buffer import Buffer
 from aioquic.h3.connection import H3_ALPN, H3Connection
-from aioquic.h3.events import DataReceived, DatagramReceived, HeadersReceived, WebTransportStreamDataReceived
+from aioquic.h3.events import DatagramReceived, DataReceived, HeadersReceived, WebTransportStreamDataReceived
 from aioquic.quic.configuration import QuicConfiguration
 from aioquic.quic.connection import QuicConnection
 from aioquic.quic.events import (
@@ -21,16 +21,14 @@ from aioquic.quic.events import (
 from tidegate.v1.client_pb2 import ClientFrame, ServerFrame, StreamHeader
 
 from server import Server
-from transport import Transport
+from transport import LIMIT_S, Transport
 from wire import Unframer, framed
-
-LIMIT_S = 10
 
 
 class Quic(Transport):
     """Raw QUIC: the control stream is the first bidirectional stream."""
 
-    alpn = ["tidegate/1"]
+    alpn: ClassVar[list[str]] = ["tidegate/1"]
     # The number of the control stream, once it is open.
     control: int | None = None
 
@@ -123,7 +121,8 @@ class Quic(Transport):
 class WebTransport(Quic):
     """The same within a session of HTTP/3."""
 
-    alpn = H3_ALPN
+    alpn: ClassVar[list[str]] = H3_ALPN
+    path = "/wt"
 
     def __init__(self, protocol: "Protocol"):
         super().__init__(protocol)
@@ -145,7 +144,7 @@ class WebTransport(Quic):
             ":protocol": "webtransport",
             ":scheme": "https",
             ":authority": f"{host}:{port}",
-            ":path": "/wt",
+            ":path": self.path,
             **{name.replace("_", ":"): value for name, value in fields.items()},
         }
         self.h3.send_headers(self.session, [(name.encode(), value.encode()) for name, value in request.items()])

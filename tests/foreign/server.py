@@ -9,22 +9,24 @@ import urllib.parse
 import urllib.request
 from pathlib import Path
 
-LIMIT_S = 30
+from transport import LIMIT_S
 
 
 class Server:
     """A running `tidegate serve` in development mode."""
 
-    def __init__(self, binary: str, folder: Path):
+    def __init__(self, binary: str, folder: Path, *settings: str):
         data = folder / "data"
-        listen = [f"--set=listen.{name}=127.0.0.1:0" for name in ("quic", "http", "admin")]
+        listen = [f"listen.{name}=127.0.0.1:0" for name in ("quic", "http", "admin")]
+        options = [f"--set={setting}" for setting in (*listen, *settings)]
+        self.binary, self.data = binary, data
         # The server takes every TIDEGATE_ variable for a setting; these tests want its defaults.
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("TIDEGATE_")}
+        self.environment = {name: value for name, value in os.environ.items() if not name.startswith("TIDEGATE_")}
         self.log = folder / "server.log"
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                [binary, "serve", "--data", data, *listen],
-                env=environment,
+                [binary, "serve", "--data", data, *options],
+                env=self.environment,
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,
@@ -44,6 +46,14 @@ class Server:
         url = f"http://127.0.0.1:{self.http_port}/demo/token?{query}"
         with urllib.request.urlopen(url, timeout=LIMIT_S) as answer:
             return json.load(answer)["token"]
+
+    def short_token(self, user: str, ttl: str) -> str:
+        """A token that is good for that long, by the program."""
+        command = [self.binary, "token", "--data", self.data, "--user", user, "--ttl", ttl]
+        made = subprocess.run(
+            command, env=self.environment, capture_output=True, check=True, text=True, timeout=LIMIT_S
+        )
+        return made.stdout.strip()
 
     def stop(self) -> int:
         """SIGTERM; the exit code."""

@@ -8,7 +8,7 @@ import time
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
-LIMIT_S = 10
+from transport import LIMIT_S
 
 
 class Json:

@@ -8,7 +8,8 @@ from tidegate.v1.message_pb2 import Msg
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidStatus
 
-LIMIT_S = 10
+from transport import LIMIT_S
+
 RECEIPT, ERROR = 24, 9
 BY_HAND = (
     '{"send_id":"123","receiver_id":"124","local_id":"","server_id":"","create_time":0,"send_time":0,"seq":0,'

@@ -1,12 +1,15 @@
-"""The server stops, is killed, and comes back: what clients see, and that nothing is lost (PROTOCOL sections 7, 9, 14)."""
+"""The server stops, is killed, comes back: what clients see, and that nothing is lost (PROTOCOL sections 7, 9, 14)."""
 
+import asyncio
 import os
 
 import pytest
-from tidegate.v1.client_pb2 import CLOSE_CODE_DRAINING
+from tidegate.v1.client_pb2 import CLOSE_CODE_DRAINING, Start
 
 from conftest import TRANSPORTS, World
+from device import Device
 from server import Server
+from transport import LIMIT_S
 
 
 @pytest.fixture
@@ -14,8 +17,8 @@ def own_server(tmp_path):
     """A server that this test may end. It comes back on other ports, so clients get the new one."""
     servers = []
 
-    def start() -> Server:
-        servers.append(Server(os.environ["TIDEGATE_BIN"], tmp_path))
+    def start(*settings: str) -> Server:
+        servers.append(Server(os.environ["TIDEGATE_BIN"], tmp_path, *settings))
         return servers[-1]
 
     yield start
@@ -33,7 +36,7 @@ async def test_a_server_that_stops_says_so(own_server):
         go_away = (await session.kind("go_away")).frame.go_away
         assert go_away.reason == CLOSE_CODE_DRAINING and go_away.retry_after_ms >= 0, name
         assert await session.end() == CLOSE_CODE_DRAINING, name
-    assert world.server.process.wait(30) == 0
+    assert world.server.process.wait(LIMIT_S) == 0
 
 
 async def test_nothing_is_lost_when_the_server_is_killed(own_server):
@@ -66,3 +69,44 @@ async def test_nothing_is_lost_when_the_server_is_killed(own_server):
         assert bob.contents() == [b"1", b"2", b"3"], name
         await reader.transport.cut()
     await one.transport.cut()
+
+
+async def test_a_cursor_below_the_floor(own_server):
+    """Retention has removed what the devices did not fetch; each goes on from the floor."""
+    server = own_server()
+    world = World(server)
+    alice = world.device("alice")
+    bobs = {name: world.device("bob", name) for name in TRANSPORTS}
+    one = await alice.connect(TRANSPORTS["quic"])
+    for name, bob in bobs.items():
+        await (await bob.connect(TRANSPORTS[name])).leave()
+    for number in range(30):
+        await one.send(receiver_id=world.user("bob"), local_id=f"m-{number}", content=str(number + 1).encode())
+    for number in range(30):
+        await one.stored(f"m-{number}")
+    await one.transport.cut()
+    server.process.terminate()
+    assert server.process.wait(LIMIT_S) == 0
+
+    server = own_server("retention.max_entries=10")
+    for device in (alice, *bobs.values()):
+        device.server = server
+    async with asyncio.timeout(LIMIT_S):
+        # It is at work since the start.
+        while await floor(alice) < 21:
+            pass
+    for name, bob in bobs.items():
+        reader = await bob.connect(TRANSPORTS[name], lanes=2)
+        assert bob.cursor == 0
+        assert (await reader.kind("history_gone")).frame.history_gone.floor == 21, name
+        await reader.until_cursor(30)
+        assert bob.contents() == [str(number).encode() for number in range(21, 31)], name
+        await reader.transport.cut()
+
+
+async def floor(device: Device) -> int:
+    session = await device.open(TRANSPORTS["wss"])
+    await session.hello(start=Start(head=True))
+    welcome = await session.welcome()
+    await session.leave()
+    return welcome.floor

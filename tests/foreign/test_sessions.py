@@ -1,6 +1,7 @@
 """Hello, Welcome, resume, and how sessions end (PROTOCOL sections 7, 13 and 14)."""
 
 import asyncio
+from functools import partial
 
 import pytest
 from tidegate.v1.client_pb2 import (
@@ -15,6 +16,7 @@ from tidegate.v1.client_pb2 import (
     UNAUTHENTICATED,
     UNIMPLEMENTED,
     Ack,
+    ClientFrame,
     Hello,
     Mark,
     Position,
@@ -28,7 +30,11 @@ from tidegate.v1.client_pb2 import (
 )
 from tidegate.v1.message_pb2 import Msg
 
-LIMIT_S = 10
+from conftest import TRANSPORTS
+from quic import WebTransport
+from transport import LIMIT_S
+from websocket import WebSocket
+from wire import framed
 
 
 async def send_all(session, to: str, contents: list[bytes]) -> None:
@@ -196,6 +202,30 @@ async def test_refresh(world, transport):
     assert not session.waiting, "a good one is not answered"
 
 
+async def test_a_token_that_expires(world, transport):
+    """Of two sessions with a token of two seconds the one that refreshed it lives on."""
+    phone, laptop = world.device("alice", "phone"), world.device("alice", "laptop")
+    phone.token = laptop.token = world.server.short_token(phone.user, "2s")
+    refreshed, other = await phone.connect(transport), await laptop.connect(transport)
+    await refreshed.request(refresh=Refresh(token=world.server.token(phone.user)))
+    error = (await other.kind("error")).frame.error
+    assert (error.code, error.close) == (UNAUTHENTICATED, CLOSE_CODE_UNAUTHENTICATED)
+    assert await other.end() == CLOSE_CODE_UNAUTHENTICATED
+    await refreshed.is_alive()
+
+
+@pytest.mark.parametrize("name", ["websocket", "webtransport"])
+async def test_a_token_on_the_url(world, name):
+    alice = world.device("alice")
+    query = f"?token={alice.token}"
+    if name == "websocket":
+        session = await alice.open(partial(WebSocket.open, secure=True, query=query))
+    else:
+        session = await alice.open(type("WithToken", (WebTransport,), {"path": "/wt" + query}).open)
+    await session.hello(token="")
+    assert (await session.welcome()).user_id == alice.user
+
+
 async def test_what_is_not_built_yet(world, transport):
     session = await world.device("alice").connect(transport)
     kinds = [
@@ -216,11 +246,6 @@ async def test_what_is_not_built_yet(world, transport):
 
 async def test_frames_that_come_together(world):
     """Hello, a message and a Ping in one WebSocket message."""
-    from tidegate.v1.client_pb2 import ClientFrame
-
-    from conftest import TRANSPORTS
-    from wire import framed
-
     alice, bob = world.device("alice"), world.device("bob")
     session = await alice.open(TRANSPORTS["wss"])
     hello = Hello(token=alice.token, device_id="device", attempt=alice.next_attempt())

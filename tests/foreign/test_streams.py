@@ -3,12 +3,12 @@
 import asyncio
 
 import pytest
-from tidegate.v1.client_pb2 import CLOSE_CODE_PROTOCOL_ERROR, STORED, TOO_LARGE, ClientFrame, Signal
+from tidegate.v1.client_pb2 import CLOSE_CODE_PROTOCOL_ERROR, STORED, TOO_LARGE, ClientFrame, Hello, Signal
 
 from conftest import TRANSPORTS
 from quic import Quic
-
-LIMIT_S = 10
+from transport import LIMIT_S
+from wire import framed
 
 
 async def test_lanes(world, streams):
@@ -113,10 +113,6 @@ async def test_signals_without_datagrams(world, transport, other_transport):
 @pytest.mark.parametrize("cut", [1, 7])
 async def test_frames_cut_at_any_byte(world, cut):
     """The server puts them together."""
-    from tidegate.v1.client_pb2 import Hello
-
-    from wire import framed
-
     alice = world.device("alice")
     session = await alice.open(TRANSPORTS["quic"])
     transport: Quic = session.transport

@@ -2,6 +2,7 @@
 
 import asyncio
 import ssl
+from typing import Self
 
 from tidegate.v1.client_pb2 import ClientFrame, ServerFrame
 from websockets.asyncio.client import ClientConnection, connect
@@ -22,12 +23,12 @@ class WebSocket(Transport):
         self.reader = asyncio.create_task(self._read())
 
     @classmethod
-    async def open(cls, server: Server, *, secure: bool, subprotocol: str = "tidegate.v1") -> "WebSocket":
+    async def open(cls, server: Server, *, secure: bool, subprotocol: str = "tidegate.v1", query: str = "") -> Self:
         if secure:
             url, tls = f"wss://127.0.0.1:{server.quic_port}/ws", ssl.create_default_context(cafile=server.certificate)
         else:
             url, tls = f"ws://127.0.0.1:{server.http_port}/ws", None
-        socket = await connect(url, subprotocols=[subprotocol], ssl=tls, compression=None)
+        socket = await connect(url + query, subprotocols=[subprotocol], ssl=tls, compression=None)
         assert socket.subprotocol == subprotocol
         return cls(socket)
 

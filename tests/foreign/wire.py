@@ -2,7 +2,7 @@
 
 import base64
 import json
-from typing import Iterator
+from collections.abc import Iterator
 
 from google.protobuf.json_format import MessageToDict, ParseDict
 from google.protobuf.message import Message
