@@ -161,6 +161,29 @@ async fn lanes_are_read_after_welcome_and_each_in_order() {
 }
 
 #[tokio::test]
+async fn a_full_lane_does_not_keep_the_others_waiting() {
+    for transport in WITH_STREAMS {
+        let server = Server::start(transport);
+        let connecting = spawn(Client::connect(server.config().lanes(2)));
+        let mut peer = within(server.accept()).await;
+        peer.next().await;
+        let mut full = peer.open(stream_header::Kind::Lane(0)).await;
+        let mut other = peer.open(stream_header::Kind::Lane(1)).await;
+        other.write_all(&frames(&[message(1, "g:1")])).await.unwrap();
+        // Both are there when the reading begins, and the full one was opened first.
+        let deliveries: Vec<_> = (2..=4_000).map(|seq| message(seq, "g:0")).collect();
+        full.write_all(&frames(&deliveries)).await.unwrap();
+        peer.send(server_frame::Kind::Welcome(welcome())).await;
+        let (_client, mut events) = within(connecting).await.unwrap().unwrap();
+        let mut before = 0;
+        while next_message(&mut events).await.seq != 1 {
+            before += 1;
+        }
+        assert!(before < 2_000, "{before} messages came first");
+    }
+}
+
+#[tokio::test]
 async fn a_lane_that_is_reset_ends_the_session() {
     let server = Server::start(Transport::Quic);
     let (mut peer, _client, mut events) = session(&server, server.config().lanes(1)).await;
