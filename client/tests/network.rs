@@ -18,7 +18,7 @@ use tidegate_client::{
 use tokio::io::AsyncWriteExt;
 use tokio::time::timeout;
 
-use self::server::{Connection, Peer, Server, frames, spawn};
+use self::server::{Connection, Peer, Server, frames, header, spawn};
 
 const ALL: [Transport; 3] = [Transport::Quic, Transport::WebTransport, Transport::WebSocket];
 const WITH_STREAMS: [Transport; 2] = [Transport::Quic, Transport::WebTransport];
@@ -161,14 +161,36 @@ async fn lanes_are_read_after_welcome_and_each_in_order() {
 }
 
 #[tokio::test]
+async fn a_full_lane_does_not_keep_the_others_waiting() {
+    let server = Server::start(Transport::Quic);
+    let (mut peer, _client, mut events) = session(&server, server.config().lanes(2).event_capacity(2)).await;
+    let Connection::Quic(connection) = &peer.connection else { panic!("not QUIC") };
+    let connection = connection.clone();
+    // Two events wait, so nothing is read until the application comes.
+    peer.send(message(1, "g:0")).await;
+    for (number, seqs) in [(0, 3..=2_000), (1, 2..=2)] {
+        let mut lane = connection.open_uni().await.unwrap();
+        lane.write_all(&header(stream_header::Kind::Lane(number))).await.unwrap();
+        let deliveries: Vec<_> = seqs.map(|seq| message(seq, &format!("g:{number}"))).collect();
+        lane.write_all(&frames(&deliveries)).await.unwrap();
+        lane.finish().unwrap();
+        // All of it has arrived.
+        within(lane.stopped()).await.unwrap();
+    }
+    let mut before = 0;
+    while next_message(&mut events).await.seq != 2 {
+        before += 1;
+    }
+    assert!(before < 1_000, "{before} messages came first");
+}
+
+#[tokio::test]
 async fn a_lane_that_is_reset_ends_the_session() {
     let server = Server::start(Transport::Quic);
     let (mut peer, _client, mut events) = session(&server, server.config().lanes(1)).await;
     let Connection::Quic(connection) = &peer.connection else { panic!("not QUIC") };
     let mut lane = connection.open_uni().await.unwrap();
-    let header = tidegate_client::v1::StreamHeader { kind: Some(stream_header::Kind::Lane(0)) };
-    let mut bytes = bytes::BytesMut::new();
-    tidegate_proto::framing::put_frame(&mut bytes, &header);
+    let mut bytes = header(stream_header::Kind::Lane(0));
     bytes.extend_from_slice(&frames(&[message(1, "g:1")]));
     lane.write_all(&bytes).await.unwrap();
     assert_eq!(next_message(&mut events).await.seq, 1);

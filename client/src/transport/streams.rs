@@ -23,11 +23,13 @@ pub(crate) struct Streams {
     send: Outgoing,
     /// The control stream first.
     inbound: Vec<Inbound>,
-    /// Whose turn it is to be asked first.
+    /// Whose turn it is to be asked.
     turn: usize,
     /// `None` until Welcome.
     accepting: Option<Source<Incoming>>,
     datagrams: Option<Source<Bytes>>,
+    /// The connection has ended, and there may still be something to read.
+    lost: Option<LinkError>,
 }
 
 /// The connection itself.
@@ -73,7 +75,15 @@ impl Streams {
     /// A connection whose control stream is open.
     pub(crate) fn new(connection: Connection, send: Outgoing, receive: Incoming) -> Self {
         let control = Inbound { receive, buffer: BytesMut::new(), role: Role::Control };
-        Self { connection, send, inbound: vec![control], turn: 0, accepting: None, datagrams: None }
+        Self {
+            connection,
+            send,
+            inbound: vec![control],
+            turn: 0,
+            accepting: None,
+            datagrams: None,
+            lost: None,
+        }
     }
 
     pub(crate) fn start_lanes(&mut self) {
@@ -81,21 +91,23 @@ impl Streams {
         self.datagrams = Some(self.connection.datagrams());
     }
 
+    /// Asks every source in turn; what a stream has read is used up before the next is asked. Pending only when all
+    /// of them have said so since the one that was accepted last.
     pub(crate) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Result<ServerFrame, LinkError>> {
+        let mut all_asked = self.turn == 0;
         loop {
             if let Poll::Ready(frame) = self.poll_inbound(cx) {
                 return Poll::Ready(frame);
             }
+            self.turn = 0;
             if let Poll::Ready(Some(datagram)) = poll_source(&mut self.datagrams, cx) {
                 return Poll::Ready(datagram.and_then(|frame| decode(&frame)));
             }
-            match poll_source(&mut self.accepting, cx) {
-                Poll::Ready(Some(Ok(receive))) => {
-                    self.inbound.push(Inbound { receive, buffer: BytesMut::new(), role: Role::Headless });
-                }
-                Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(error)),
-                Poll::Ready(None) | Poll::Pending => return Poll::Pending,
+            let accepted = self.accept(cx);
+            if all_asked && !accepted {
+                return self.lost.take().map_or(Poll::Pending, |error| Poll::Ready(Err(error)));
             }
+            all_asked = true;
         }
     }
 
@@ -132,31 +144,44 @@ impl Streams {
         self.connection.close(code as u32);
     }
 
-    /// Asks each stream once, beginning with the one whose turn it is; what one has read is used up before the next.
+    /// Asks the streams from the one whose turn it is to the last.
     fn poll_inbound(&mut self, cx: &mut Context<'_>) -> Poll<Result<ServerFrame, LinkError>> {
-        let mut asked = 0;
-        while asked < self.inbound.len() {
-            let turn = self.turn % self.inbound.len();
-            let inbound = &mut self.inbound[turn];
+        while let Some(inbound) = self.inbound.get_mut(self.turn) {
             match inbound.poll_frame(cx) {
                 Poll::Ready(Ok(Some(frame))) => {
-                    self.turn = if inbound.buffer.is_empty() { turn + 1 } else { turn };
+                    self.turn += usize::from(inbound.buffer.is_empty());
                     return Poll::Ready(Ok(frame));
                 }
                 Poll::Ready(Ok(None)) if inbound.role == Role::Control => {
                     return Poll::Ready(Err(LinkError::Ended));
                 }
                 Poll::Ready(Ok(None)) => {
-                    self.inbound.remove(turn);
+                    self.inbound.remove(self.turn);
                 }
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-                Poll::Pending => {
-                    self.turn = turn + 1;
-                    asked += 1;
-                }
+                Poll::Pending => self.turn += 1,
             }
         }
         Poll::Pending
+    }
+
+    /// Takes in the streams that the server has opened. That there will be no more is said only when all that has
+    /// come before was read.
+    fn accept(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut accepted = false;
+        while let Poll::Ready(Some(stream)) = poll_source(&mut self.accepting, cx) {
+            match stream {
+                Ok(receive) => {
+                    self.inbound.push(Inbound { receive, buffer: BytesMut::new(), role: Role::Headless });
+                    accepted = true;
+                }
+                Err(error) => {
+                    self.lost = Some(error);
+                    self.accepting = None;
+                }
+            }
+        }
+        accepted
     }
 }
 

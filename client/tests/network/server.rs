@@ -230,9 +230,7 @@ impl Peer {
             }
             Connection::WebSocket => panic!("a WebSocket has no streams"),
         };
-        let mut bytes = BytesMut::new();
-        put_frame(&mut bytes, &StreamHeader { kind: Some(header) });
-        stream.write_all(&bytes).await.unwrap();
+        stream.write_all(&self::header(header)).await.unwrap();
         stream
     }
 }
@@ -268,6 +266,13 @@ impl Connection {
             other => panic!("{other}"),
         }
     }
+}
+
+/// The beginning of a uni stream.
+pub(crate) fn header(kind: stream_header::Kind) -> BytesMut {
+    let mut bytes = BytesMut::new();
+    put_frame(&mut bytes, &StreamHeader { kind: Some(kind) });
+    bytes
 }
 
 /// Frames as they stand on a byte stream.
