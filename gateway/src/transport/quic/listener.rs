@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::raw;
+use crate::quoted::Quoted;
 use crate::transport::{Accept, webtransport};
 
 /// Whether a page of this Origin may connect; `None` for clients that are no browsers.
@@ -173,5 +174,6 @@ async fn handshake(mut connecting: Connecting) -> Result<Ready, ConnectionError>
 
 fn fail(counters: &Counters, error: &ConnectionError) {
     counters.handshake_failed.inc();
-    tracing::debug!(%error, "a QUIC handshake failed");
+    // A client that closes may say why, in its own words.
+    tracing::debug!(error = %Quoted(error), "a QUIC handshake failed");
 }
