@@ -11,6 +11,8 @@ use futures_util::{SinkExt as _, StreamExt as _};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tidegate_certs::Fingerprint;
+use tidegate_client::{Transport, Trust};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpStream;
 use tokio::process::{Child, ChildStdout, Command};
@@ -18,6 +20,8 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_websockets::{ClientBuilder, Message, WebSocketStream};
 
+/// What operators read.
+const PAGE: &str = include_str!("../docs/OPERATIONS.md");
 /// Ends what hangs; no verdict depends on it.
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -52,6 +56,8 @@ struct Server {
     /// Kept open, so that the server can print.
     _printed: BufReader<ChildStdout>,
     http: String,
+    quic: String,
+    certificate: Fingerprint,
     admin: String,
 }
 
@@ -71,8 +77,9 @@ impl Server {
         let after = |what: &str| text.split(what).nth(1).unwrap_or_else(|| panic!("no {what} in {text}"));
         let rest_of_line = |what: &str| after(what).lines().next().unwrap().trim().to_owned();
         let http = format!("127.0.0.1:{}", rest_of_line("http://localhost:"));
-        let admin = rest_of_line("admin        http://");
-        Self { folder, child, _printed: printed, http, admin }
+        let (quic, admin) = (rest_of_line("  quic "), rest_of_line("admin        http://"));
+        let certificate = rest_of_line("sha256 ").parse().unwrap();
+        Self { folder, child, _printed: printed, http, quic, certificate, admin }
     }
 
     /// Status and body of a GET on the admin listener.
@@ -177,6 +184,33 @@ async fn health_readiness_and_metrics() {
     }
     client.0.close().await.unwrap();
     server.shows("tidegate_sessions{transport=\"websocket_json\"} 0").await;
+    for line in text.lines() {
+        let Some(name) = line.strip_prefix("# TYPE tidegate_").and_then(|rest| rest.split(' ').next()) else {
+            continue;
+        };
+        assert!(PAGE.contains(&format!("`{name}")), "{name} is not in docs/OPERATIONS.md");
+    }
+    server.terminate();
+    assert_eq!(server.end().await.0.code(), Some(0));
+}
+
+#[tokio::test]
+async fn the_path_of_a_quic_session_is_measured() {
+    let server = Server::start(tempfile::tempdir().unwrap(), &[]).await;
+    let config = tidegate_client::Config::new(&server.quic)
+        .transports([Transport::Quic])
+        .trust(Trust::CertHash(*server.certificate.as_bytes()))
+        .token(token(server.folder.path(), "alice").await)
+        .device("phone");
+    let (client, _events) = tidegate_client::Client::connect(config).await.unwrap();
+    server.shows("tidegate_sessions{transport=\"quic\"} 1").await;
+    server.shows("tidegate_quic_rtt_seconds_count 0").await;
+    client.close().await;
+    server.shows("tidegate_sessions_ended_total{code=\"NORMAL\"} 1").await;
+    server.shows("tidegate_quic_rtt_seconds_count 1").await;
+    let (_, text) = server.admin("/metrics").await;
+    let packets = text.lines().find_map(|line| line.strip_prefix("tidegate_quic_packets_sent_total "));
+    assert!(packets.unwrap().parse::<u64>().unwrap() > 0, "{text}");
     server.terminate();
     assert_eq!(server.end().await.0.code(), Some(0));
 }
