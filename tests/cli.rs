@@ -58,13 +58,15 @@ fn version_and_help() {
     let folder = tempfile::tempdir().unwrap();
     assert_eq!(succeeds(folder.path(), &["--version"]), format!("tidegate {}\n", env!("CARGO_PKG_VERSION")));
     let help = succeeds(folder.path(), &["--help"]);
-    for part in ["serve", "token", "check", "cert", "Examples:", "--config"] {
+    for part in ["serve", "token", "check", "cert", "store", "Examples:", "--config"] {
         assert!(help.contains(part), "{part} is not in {help}");
     }
     for command in [&["serve"][..], &["token"], &["check"]] {
         let help = succeeds(folder.path(), &[command, &["--help"]].concat());
         assert!(help.contains("Examples:") && help.contains("--config"), "{command:?}: {help}");
     }
+    let help = succeeds(folder.path(), &["store", "new-epoch", "--help"]);
+    assert!(help.contains("mandatory after a restore from a back-up"), "{help}");
 }
 
 #[test]

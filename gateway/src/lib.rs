@@ -9,6 +9,7 @@ pub mod http;
 pub mod hub;
 pub mod metrics;
 pub mod origin;
+mod quoted;
 mod session;
 pub mod settings;
 pub mod transport;

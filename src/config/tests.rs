@@ -5,6 +5,7 @@ use std::path::Path;
 use super::*;
 
 const EXAMPLE: &str = include_str!("../../docs/tidegate.example.toml");
+const OPERATIONS: &str = include_str!("../../docs/OPERATIONS.md");
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
 
 /// Loads the text as a file, with variables and `--set` flags over it.
@@ -44,6 +45,13 @@ fn uncommented() -> String {
 fn the_example_says_the_defaults() {
     assert_eq!(load(EXAMPLE).unwrap(), Config::default());
     assert_eq!(load("").unwrap(), Config::default());
+}
+
+#[test]
+fn the_operators_page_has_every_setting() {
+    for key in keys::all() {
+        assert!(OPERATIONS.contains(&format!("`{key}`")), "{key} is not in docs/OPERATIONS.md");
+    }
 }
 
 #[test]

@@ -25,6 +25,7 @@ use tokio_util::task::TaskTracker;
 use super::stream::Stream;
 use super::upgrade::Connection;
 use super::{Backend, Edge};
+use crate::quoted::Quoted;
 use crate::transport::Accept;
 
 /// Where connections come from.
@@ -128,7 +129,7 @@ impl<A: Accept, B: Backend> Worker<A, B> {
             Some(config) => match timeout(TLS_TIMEOUT, TlsAcceptor::from(config).accept(tcp)).await {
                 Ok(Ok(tls)) => Stream::tls(tls, permit),
                 Ok(Err(error)) => {
-                    tracing::debug!(remote = %self.remote, %error, "TLS handshake failed");
+                    tracing::debug!(remote = %self.remote, error = %Quoted(error), "TLS handshake failed");
                     return self.edge.backend.refused("tls");
                 }
                 Err(_) => return self.edge.backend.refused("tls_timeout"),
@@ -168,7 +169,7 @@ impl<A: Accept, B: Backend> Worker<A, B> {
             }
         };
         if let Err(error) = served {
-            tracing::debug!(remote = %self.remote, %error, "HTTP connection ended");
+            tracing::debug!(remote = %self.remote, error = %Quoted(&error), "HTTP connection ended");
             self.edge.backend.refused("http");
         }
     }

@@ -24,7 +24,9 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 use tokio_util::sync::CancellationToken;
 
 use crate::auth::Signer;
+use crate::gateway::operator::Operator;
 use crate::gateway::{Gateway, Parts, now_ms};
+use crate::http::Admin as _;
 use crate::metrics::Metrics;
 use crate::settings::Settings;
 use crate::transport::Accept as _;
@@ -36,6 +38,7 @@ struct World {
     signer: Signer,
     gateway: Gateway,
     registry: Registry,
+    store: Store,
     stop: CancellationToken,
 }
 
@@ -67,14 +70,14 @@ impl World {
             settings,
             auth: signer.auth().unwrap(),
             log: log::Log::Embedded(log),
-            store,
+            store: store.clone(),
             presence,
             metrics,
         });
         let stop = CancellationToken::new();
         let (services, until) = (gateway.clone(), stop.clone());
         tokio::spawn(async move { services.run(receiver, until).await });
-        Self { folder, signer, gateway, registry, stop }
+        Self { folder, signer, gateway, registry, store, stop }
     }
 
     fn shows(&self, lines: &[&str]) {
@@ -238,6 +241,18 @@ async fn a_retry_is_the_same_message_and_another_body_a_conflict() {
 
     alice.message("bob", "2", "next").await;
     assert_eq!((bob.delivered().await.0, bob.delivered().await.0), (1, 2), "one message, then the next");
+}
+
+#[tokio::test]
+async fn a_gateway_is_ready_while_it_serves_and_its_store_answers() {
+    let world = World::new().await;
+    let operator = Operator::new(world.gateway.clone(), Registry::default());
+    assert_eq!(operator.ready().await, Ok(()));
+    assert_eq!(operator.metrics().unwrap(), "# EOF\n");
+    world.store.close().await.unwrap();
+    assert_eq!(operator.ready().await, Err("the store fails"));
+    world.gateway.drain(1).await;
+    assert_eq!(operator.ready().await, Err("the gateway is stopping"));
 }
 
 #[tokio::test]

@@ -14,6 +14,7 @@ use tokio_util::task::TaskTracker;
 
 use super::unproven::{Shown, Unshown};
 use super::{Edge, raw};
+use crate::quoted::Quoted;
 use crate::transport::{Accept, webtransport};
 
 /// Whether a page of this Origin may connect; `None` for clients that are no browsers.
@@ -221,7 +222,8 @@ async fn handshake(mut connecting: Connecting) -> Result<Ready, ConnectionError>
 
 fn count_failed(counters: &Counters, error: &ConnectionError) {
     counters.handshake_failed.inc();
-    tracing::debug!(%error, "a QUIC handshake failed");
+    // A client that closes may say why, in its own words.
+    tracing::debug!(error = %Quoted(error), "a QUIC handshake failed");
 }
 
 /// quinn sends it at once.
