@@ -89,6 +89,13 @@ class Quic(Transport):
         self.protocol.is_cut = True
         self.ended(None)
 
+    async def rebind(self) -> int:
+        """Goes on from another port, which it returns, as after a change of the network."""
+        old, loop = self.protocol._transport, asyncio.get_running_loop()
+        new, _ = await loop.create_datagram_endpoint(lambda: self.protocol, local_addr=("127.0.0.1", 0))
+        old.close()
+        return new.get_extra_info("sockname")[1]
+
     def stop(self, way: str) -> None:
         """Tells the server to send no more on a stream."""
         number = next(number for number, stream in self.streams.items() if stream.way == way)

@@ -69,6 +69,23 @@ async def test_a_stream_that_nobody_asked_for(world):
     await session.is_alive()
 
 
+async def test_a_client_that_changes_its_port(world, streams):
+    """The connection goes on; nothing is lost in either direction."""
+    alice, bob = world.device("alice"), world.device("bob")
+    one, other = await alice.connect(streams, lanes=2), await bob.connect(TRANSPORTS["wss"])
+    ports = set()
+    for number in range(1, 6):
+        ports.add(await one.transport.rebind())
+        content = str(number).encode()
+        await one.send(receiver_id=bob.user, local_id=f"m-{number}", content=content)
+        await other.delivered(content)
+        await one.stored(f"m-{number}")
+        await other.send(receiver_id=alice.user, local_id=f"m-{number}", content=content)
+        await one.delivered(content)
+    assert len(ports) > 1 and alice.cursor == 10
+    assert len(alice.sessions) == 1 and not one.transport.closed.done()
+
+
 async def test_signals_by_datagram(world, streams):
     alice, bob = world.device("alice"), world.device("bob")
     one, other = await alice.connect(streams, datagrams=True), await bob.connect(streams, datagrams=True)
