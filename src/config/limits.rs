@@ -5,7 +5,8 @@ use super::section::{Invalid, in_range, section};
 section! {
     /// Beyond each there is a documented answer, and nothing grows.
     Limits {
-        /// Live connections of all transports; the next is refused. Each WebSocket needs a file descriptor.
+        /// Live connections over TCP together, where the next waits, and over QUIC on each address, where it is refused.
+        /// Each WebSocket needs a file descriptor.
         max_connections: u32 = 10_000,
         /// Live sessions of one user; the next gets LIMIT.
         sessions_per_user: u32 = 16,

@@ -1,6 +1,8 @@
 //! The JSON mode: one frame as a JSON object in each text message (WIRE, "Transports"). Pure.
 
-use tidegate_proto::v1::{ClientFrame, Deliver, ServerFrame, deliver, server_frame};
+use serde::Deserialize as _;
+use serde_json::{Map, Value};
+use tidegate_proto::v1::{ClientFrame, Deliver, ServerFrame, client_frame, deliver, server_frame};
 
 use super::assemble::Incoming;
 use super::frame::Opcode;
@@ -13,12 +15,27 @@ use crate::transport::{Event, Outgoing};
 pub(super) fn message(message: &Incoming) -> Option<Event> {
     match message {
         Incoming::Text(text) => Some(match serde_json::from_slice::<ClientFrame>(text) {
+            Ok(ClientFrame { kind: None, .. }) if let Some(error) = misfit(text) => {
+                forgiven(NO_FRAME, &error)
+            }
             Ok(frame) => Event::Frame(frame),
-            Err(error) => forgiven("the text is no ClientFrame in JSON", &error),
+            Err(error) => forgiven(NO_FRAME, &error),
         }),
         Incoming::Binary(_) => Some(fatal("a binary message, where the subprotocol is JSON")),
         Incoming::Ping(_) | Incoming::Pong(_) | Incoming::Close(_) => None,
     }
+}
+
+/// What is wrong with the one member of a frame that is of a known kind: as a flattened one, serde takes a kind whose
+/// members do not fit for none. A kind that nobody knows is no misfit.
+fn misfit(text: &[u8]) -> Option<serde_json::Error> {
+    let mut members = serde_json::from_slice::<Map<String, Value>>(text).ok()?;
+    members.remove("id");
+    let kind = |members| client_frame::Kind::deserialize(Value::Object(members));
+    members.into_iter().find_map(|(name, value)| {
+        let known = kind(Map::from_iter([(name.clone(), Value::Object(Map::new()))])).is_ok();
+        known.then(|| kind(Map::from_iter([(name, value)])).err()).flatten()
+    })
 }
 
 /// Queues a frame.
@@ -38,4 +55,28 @@ pub(super) fn put(output: &mut Output, out: Outgoing) {
     let text = serde_json::to_vec(&frame).expect("a frame has only keys that are strings");
     let queue = if page { &mut output.pages } else { &mut output.live };
     put_message(queue, Opcode::Text, &text);
+}
+
+const NO_FRAME: &str = "the text is no ClientFrame in JSON";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(text: &'static str) -> Event {
+        message(&Incoming::Text(text.into())).unwrap()
+    }
+
+    #[test]
+    fn a_kind_whose_members_do_not_fit_is_refused_with_the_reason() {
+        for text in [r#"{"ack":{"cursor":1.5}}"#, r#"{"id":1,"send":{"msg":{"content":1}}}"#, r#"{"ping":7}"#]
+        {
+            let Event::Bad(bad) = event(text) else { panic!("{text} passed") };
+            assert_eq!(bad.close, None);
+            assert!(bad.message.contains("expected"), "{}", bad.message);
+        }
+        for text in [r#"{"id":1,"news":{"a":1.5}}"#, r#"{"id":1}"#] {
+            assert!(matches!(event(text), Event::Frame(ClientFrame { id: 1, kind: None })), "{text}");
+        }
+    }
 }
