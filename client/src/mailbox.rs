@@ -30,6 +30,10 @@ struct State {
     /// Where it stood when the reader last came for more: what it has handled.
     handled: Option<Position>,
     handled_since_ack: usize,
+    /// What `handled` was at the last Ack.
+    acknowledged: Option<Position>,
+    /// At the last Ack nothing new was handled: the worker waits to hear when something is.
+    watched: bool,
     /// The worker has put its last event.
     ended: bool,
     /// The reader is gone.
@@ -84,6 +88,7 @@ impl Mailbox {
         if state.queue.is_empty() {
             if state.handled == state.taken {
                 state.handled.clone_from(&position);
+                state.watched = false;
             }
             state.taken.clone_from(&position);
         }
@@ -94,7 +99,15 @@ impl Mailbox {
     pub(crate) fn take(&self) -> Option<Event> {
         let mut state = self.lock();
         state.handled = state.taken.clone();
-        let item = state.queue.pop_front()?;
+        let progress = state.watched && state.handled != state.acknowledged;
+        state.watched &= !progress;
+        let Some(item) = state.queue.pop_front() else {
+            drop(state);
+            if progress {
+                self.to_worker.notify_one();
+            }
+            return None;
+        };
         state.bytes -= item.bytes;
         state.taken = if state.queue.is_empty() { state.tail.clone() } else { item.position };
         state.handled_since_ack += 1;
@@ -103,7 +116,7 @@ impl Mailbox {
         state.full &= !has_room_again;
         let ack_is_due = state.handled_since_ack == ACK_EVERY;
         drop(state);
-        if has_room_again || ack_is_due {
+        if has_room_again || ack_is_due || progress {
             self.to_worker.notify_one();
         }
         Some(item.event)
@@ -119,7 +132,8 @@ impl Mailbox {
         self.to_reader.notified().await;
     }
 
-    /// Waits until there is room again, or an Ack is due by number. Cancel safe; may return without cause.
+    /// Waits until there is room again, an Ack is due by number, or there is progress where there was none. Cancel
+    /// safe; may return without cause.
     pub(crate) async fn drained(&self) {
         self.to_worker.notified().await;
     }
@@ -133,7 +147,16 @@ impl Mailbox {
     pub(crate) fn start_ack(&self) -> Option<Position> {
         let mut state = self.lock();
         state.handled_since_ack = 0;
+        state.watched = state.acknowledged == state.handled;
+        state.acknowledged = state.handled.clone();
         state.handled.clone()
+    }
+
+    /// Whether the reader may have handled more since the last Ack. If not, the worker hears of it by
+    /// [`drained`](Self::drained) when it has, and an idle client needs no timer.
+    pub(crate) fn may_have_progress(&self) -> bool {
+        let state = self.lock();
+        !state.watched && !state.abandoned
     }
 
     /// What the reader has taken.
@@ -157,11 +180,6 @@ impl Mailbox {
         self.to_worker.notify_one();
     }
 
-    /// Whether the reader is gone.
-    pub(crate) fn is_abandoned(&self) -> bool {
-        self.lock().abandoned
-    }
-
     /// A panic of another holder leaves nothing half done here.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -176,6 +194,7 @@ const ACK_EVERY: usize = 64;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use futures_util::FutureExt;
 
     fn put(mailbox: &Mailbox, seq: i64) {
         mailbox.put(Event::Gone { timeline: String::new(), seq }, 10, at(seq));
@@ -252,6 +271,26 @@ mod tests {
         assert!(mailbox.is_ack_due());
         mailbox.start_ack();
         assert!(!mailbox.is_ack_due());
+    }
+
+    #[test]
+    fn a_reader_that_does_not_come_is_waited_for_without_a_timer() {
+        let mailbox = Mailbox::new(10);
+        put(&mailbox, 1);
+        put(&mailbox, 2);
+        let heard = || mailbox.drained().now_or_never().is_some();
+        take(&mailbox);
+        assert_eq!(mailbox.start_ack(), None);
+        assert!(!mailbox.may_have_progress() && !heard());
+        take(&mailbox);
+        assert!(mailbox.may_have_progress() && heard());
+        assert_eq!(mailbox.start_ack(), at(1));
+        assert!(mailbox.may_have_progress());
+        assert_eq!(mailbox.start_ack(), at(1));
+        assert!(!mailbox.may_have_progress() && !heard());
+        take(&mailbox);
+        assert!(mailbox.may_have_progress() && heard());
+        assert_eq!(mailbox.start_ack(), at(2));
     }
 
     #[test]

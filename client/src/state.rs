@@ -162,9 +162,9 @@ impl State {
         Some(position.cursor)
     }
 
-    /// Whether something has arrived that is not acknowledged yet, and that somebody may come for.
+    /// Whether something has arrived that is not acknowledged yet, and that the application may have come for.
     pub(crate) fn has_unacknowledged(&self) -> bool {
-        self.inbox.cursor() > self.acked && !self.mailbox.is_abandoned()
+        self.inbox.cursor() > self.acked && self.mailbox.may_have_progress()
     }
 
     /// Tells the application something.

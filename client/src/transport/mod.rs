@@ -1,5 +1,6 @@
 //! A connection to a server, whatever it runs over: frames in, bytes out. It does not know what frames mean.
 
+mod inbound;
 mod quic;
 mod streams;
 mod web_socket;

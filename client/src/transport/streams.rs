@@ -1,20 +1,18 @@
 //! A connection of streams and datagrams, QUIC or WebTransport: the control stream, lanes, answers of their own. It
 //! polls them all in one task, taking turns.
 
-use std::future::Future;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes, BytesMut};
 use futures_util::Stream;
 use futures_util::stream;
-use prost::Message;
-use quinn::{ReadError, VarInt, WriteError};
-use tidegate_proto::framing::split_frame;
-use tidegate_proto::limits::{MAX_DATAGRAM_BYTES, MAX_FRAME_BYTES};
-use tidegate_proto::v1::{CloseCode, ServerFrame, StreamHeader, stream_header};
+use quinn::{VarInt, WriteError};
+use tidegate_proto::limits::MAX_DATAGRAM_BYTES;
+use tidegate_proto::v1::{CloseCode, ServerFrame};
 
+use super::inbound::{Inbound, Incoming, Next, Role};
 use super::{LinkError, decode};
 
 /// The parts of an open connection.
@@ -46,35 +44,12 @@ pub(crate) enum Outgoing {
     WebTransport(wtransport::SendStream),
 }
 
-/// A receiving half.
-#[derive(Debug)]
-pub(crate) enum Incoming {
-    Quic(quinn::RecvStream),
-    WebTransport(wtransport::RecvStream),
-}
-
-#[derive(Debug)]
-struct Inbound {
-    receive: Incoming,
-    buffer: BytesMut,
-    role: Role,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Role {
-    Control,
-    /// A uni stream whose header has not come yet.
-    Headless,
-    Lane,
-    Answer,
-}
-
 type Source<T> = Pin<Box<dyn Stream<Item = Result<T, LinkError>> + Send>>;
 
 impl Streams {
     /// A connection whose control stream is open.
     pub(crate) fn new(connection: Connection, send: Outgoing, receive: Incoming) -> Self {
-        let control = Inbound { receive, buffer: BytesMut::new(), role: Role::Control };
+        let control = Inbound::new(receive, Role::Control);
         Self {
             connection,
             send,
@@ -91,20 +66,23 @@ impl Streams {
         self.datagrams = Some(self.connection.datagrams());
     }
 
-    /// Asks every source in turn; what a stream has read is used up before the next is asked. Pending only when all
-    /// of them have said so since the one that was accepted last.
+    /// Asks every source in turn; a stream has its turn for so many bytes. Pending only when all of them were asked
+    /// and have nothing.
     pub(crate) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Result<ServerFrame, LinkError>> {
         let mut all_asked = self.turn == 0;
         loop {
-            if let Poll::Ready(frame) = self.poll_inbound(cx) {
-                return Poll::Ready(frame);
-            }
+            let more = match self.poll_inbound(cx) {
+                Ok(Next::Frame(frame)) => return Poll::Ready(decode(&frame)),
+                Ok(Next::Later) => true,
+                Ok(Next::None) => false,
+                Err(error) => return Poll::Ready(Err(error)),
+            };
             self.turn = 0;
             if let Poll::Ready(Some(datagram)) = poll_source(&mut self.datagrams, cx) {
                 return Poll::Ready(datagram.and_then(|frame| decode(&frame)));
             }
             let accepted = self.accept(cx);
-            if all_asked && !accepted {
+            if all_asked && !accepted && !more {
                 return self.lost.take().map_or(Poll::Pending, |error| Poll::Ready(Err(error)));
             }
             all_asked = true;
@@ -145,24 +123,24 @@ impl Streams {
     }
 
     /// Asks the streams from the one whose turn it is to the last.
-    fn poll_inbound(&mut self, cx: &mut Context<'_>) -> Poll<Result<ServerFrame, LinkError>> {
+    fn poll_inbound(&mut self, cx: &mut Context<'_>) -> Result<Next, LinkError> {
+        let mut next = Next::None;
         while let Some(inbound) = self.inbound.get_mut(self.turn) {
             match inbound.poll_frame(cx) {
-                Poll::Ready(Ok(Some(frame))) => {
-                    self.turn += usize::from(inbound.buffer.is_empty());
-                    return Poll::Ready(Ok(frame));
+                Poll::Ready(Ok(Next::Frame(frame))) => return Ok(Next::Frame(frame)),
+                Poll::Ready(Ok(Next::Later)) => {
+                    next = Next::Later;
+                    self.turn += 1;
                 }
-                Poll::Ready(Ok(None)) if inbound.role == Role::Control => {
-                    return Poll::Ready(Err(LinkError::Ended));
-                }
-                Poll::Ready(Ok(None)) => {
+                Poll::Ready(Ok(Next::None)) if inbound.role == Role::Control => return Err(LinkError::Ended),
+                Poll::Ready(Ok(Next::None)) => {
                     self.inbound.remove(self.turn);
                 }
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Ready(Err(error)) => return Err(error),
                 Poll::Pending => self.turn += 1,
             }
         }
-        Poll::Pending
+        Ok(next)
     }
 
     /// Takes in the streams that the server has opened. That there will be no more is said only when all that has
@@ -172,7 +150,7 @@ impl Streams {
         while let Poll::Ready(Some(stream)) = poll_source(&mut self.accepting, cx) {
             match stream {
                 Ok(receive) => {
-                    self.inbound.push(Inbound { receive, buffer: BytesMut::new(), role: Role::Headless });
+                    self.inbound.push(Inbound::new(receive, Role::Headless));
                     accepted = true;
                 }
                 Err(error) => {
@@ -195,32 +173,6 @@ impl Drop for Streams {
 impl std::fmt::Debug for Streams {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Streams").field("inbound", &self.inbound.len()).finish_non_exhaustive()
-    }
-}
-
-impl Inbound {
-    /// The stream's next frame; `None` at its end.
-    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<ServerFrame>, LinkError>> {
-        loop {
-            if let Some(frame) = split_frame(&mut self.buffer, MAX_FRAME_BYTES)? {
-                if self.role != Role::Headless {
-                    return Poll::Ready(decode(&frame).map(Some));
-                }
-                self.role = role(&frame)?;
-                continue;
-            }
-            if self.buffer.is_empty() {
-                // An idle stream holds no memory.
-                self.buffer = BytesMut::new();
-            }
-            match ready!(self.receive.poll_chunk(cx)) {
-                Ok(Some(bytes)) => self.buffer.extend_from_slice(&bytes),
-                Ok(None) if self.buffer.is_empty() => return Poll::Ready(Ok(None)),
-                Ok(None) => return Poll::Ready(Err(LinkError::Protocol("a stream ended within a frame"))),
-                Err(ReadError::Reset(_)) if self.role == Role::Answer => return Poll::Ready(Ok(None)),
-                Err(error) => return Poll::Ready(Err(read_error(error))),
-            }
-        }
     }
 }
 
@@ -273,17 +225,6 @@ impl Outgoing {
     }
 }
 
-impl Incoming {
-    fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, ReadError>> {
-        let stream = match self {
-            Self::Quic(stream) => stream,
-            Self::WebTransport(stream) => stream.quic_stream_mut(),
-        };
-        // The future has no state: what wakes the task is kept by the connection.
-        pin!(stream.read_chunk(MAX_CHUNK_BYTES, true)).poll(cx).map_ok(|chunk| chunk.map(|chunk| chunk.bytes))
-    }
-}
-
 fn poll_source<T>(
     source: &mut Option<Source<T>>,
     cx: &mut Context<'_>,
@@ -296,22 +237,6 @@ fn poll_source<T>(
     Poll::Ready(item)
 }
 
-fn role(header: &[u8]) -> Result<Role, LinkError> {
-    match StreamHeader::decode(header)?.kind {
-        Some(stream_header::Kind::Lane(_)) => Ok(Role::Lane),
-        Some(stream_header::Kind::AnswerTo(_)) => Ok(Role::Answer),
-        None => Err(LinkError::Protocol("a stream begins with no StreamHeader")),
-    }
-}
-
-fn read_error(error: ReadError) -> LinkError {
-    match error {
-        ReadError::Reset(code) => LinkError::LaneReset(code.into_inner()),
-        ReadError::ConnectionLost(error) => connection_error(error),
-        other => LinkError::Transport(other.into()),
-    }
-}
-
 fn write_error(error: WriteError) -> LinkError {
     match error {
         WriteError::Stopped(_) => LinkError::Protocol("the control stream was stopped"),
@@ -320,7 +245,7 @@ fn write_error(error: WriteError) -> LinkError {
     }
 }
 
-fn connection_error(error: quinn::ConnectionError) -> LinkError {
+pub(super) fn connection_error(error: quinn::ConnectionError) -> LinkError {
     match error {
         quinn::ConnectionError::ApplicationClosed(close) => {
             closed(close.error_code.into_inner(), &close.reason)
@@ -343,7 +268,5 @@ fn closed(code: u64, reason: &[u8]) -> LinkError {
     LinkError::Closed { code: u32::try_from(code).unwrap_or(0), reason }
 }
 
-/// What is taken from a stream at once, before its frames are used and the next stream is asked.
-const MAX_CHUNK_BYTES: usize = 64 * 1024;
 /// What is kept of the words of a close.
 const MAX_REASON_BYTES: usize = 256;

@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::Link;
-use super::streams::{Connection, Incoming, Outgoing, Streams};
+use super::inbound::Incoming;
+use super::streams::{Connection, Outgoing, Streams};
 use crate::config::BoxError;
 use crate::endpoint::Endpoint;
 use crate::trust::Trust;
