@@ -33,3 +33,4 @@ mod exchange;
 mod kill;
 mod offline;
 mod sessions;
+mod slow;
