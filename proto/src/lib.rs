@@ -13,7 +13,7 @@ pub mod message;
 pub mod timeline;
 
 /// The generated types of the client protocol `tidegate/1`.
-#[allow(missing_docs, clippy::pedantic, unreachable_pub)]
+#[allow(clippy::pedantic, unreachable_pub)]
 pub mod v1 {
     include!(concat!(env!("OUT_DIR"), "/tidegate.v1.rs"));
 }

@@ -16,6 +16,17 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use crate::peer::{Peer, spawn, text_to, within};
 use crate::server::Server;
 
+over_each_transport!(a_request_is_answered_over_a_kill);
+
+/// The killed server said no goodbye: the client finds out when it says something itself.
+async fn a_request_is_answered_over_a_kill(transport: Transport) {
+    let mut server = Server::start().await;
+    let bob = Peer::connect(&server, transport, "bob", "b").await;
+    server.kill().await;
+    server.start_again().await;
+    within(bob.client.ping()).await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn four_kills() {
     Box::pin(kill_under_load(4, 100, 100..600)).await;

@@ -31,5 +31,7 @@ mod server;
 mod drain;
 mod exchange;
 mod kill;
+mod migration;
 mod offline;
 mod sessions;
+mod slow;

@@ -11,6 +11,7 @@ use quinn::{
     AckFrequencyConfig, Endpoint, EndpointConfig, IdleTimeout, MtuDiscoveryConfig, Runtime as _,
     ServerConfig, TokioRuntime, TransportConfig, VarInt,
 };
+use quinn_proto::HashedConnectionIdGenerator;
 use rustls::server::ResolvesServerCert;
 use socket2::SockRef;
 
@@ -73,7 +74,10 @@ pub fn bind(
         .incoming_buffer_size(INCOMING_BUFFER_BYTES)
         .incoming_buffer_size_total(INCOMING_BUFFER_BYTES * MAX_INCOMING as u64);
     let reset_key = hmac::Key::new(hmac::HMAC_SHA256, &keys.reset);
-    let config = EndpointConfig::new(Arc::new(reset_key));
+    // By default drawn anew at each start; then the ids of an earlier life would be dropped in silence, without a reset.
+    let id_key = connection_id_key(&reset_key);
+    let mut config = EndpointConfig::new(Arc::new(reset_key));
+    config.cid_generator(move || Box::new(HashedConnectionIdGenerator::from_key(id_key)));
     let (runtime, unproven) = (Arc::new(TokioRuntime), Arc::new(Unproven::default()));
     let socket = LimitedSocket::new(runtime.wrap_udp_socket(socket)?, unproven.clone());
     let endpoint = Endpoint::new_with_abstract_socket(config, Some(server), Arc::new(socket), runtime)?;
@@ -82,6 +86,13 @@ pub fn bind(
 
 /// The connection's receive window from Welcome on, set per connection then.
 pub(super) const OPEN_RECEIVE_WINDOW_BYTES: VarInt = VarInt::from_u32(256 * 1024);
+
+/// What connection ids are recognized by. It says nothing of the key it comes from, which must stay secret.
+fn connection_id_key(reset_key: &hmac::Key) -> u64 {
+    let tag = hmac::sign(reset_key, b"connection ids");
+    let first = tag.as_ref().first_chunk().expect("HMAC-SHA256 has 32 bytes");
+    u64::from_le_bytes(*first)
+}
 
 fn crypto(certificates: Arc<dyn ResolvesServerCert>) -> Result<QuicServerConfig, ConfigError> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
