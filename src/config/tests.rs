@@ -1,3 +1,5 @@
+//! Settings from every layer, and what is wrong with them.
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;

@@ -1,3 +1,5 @@
+//! What arrives, in tables and in random order.
+
 use super::*;
 use proptest::prelude::*;
 

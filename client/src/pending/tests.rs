@@ -1,3 +1,5 @@
+//! Sends that wait for their receipts: in tables and on random schedules.
+
 use super::*;
 use proptest::prelude::*;
 

@@ -1,3 +1,5 @@
+//! Which certificates each kind of trust takes.
+
 use super::*;
 use rcgen::{CertificateParams, KeyPair, date_time_ymd};
 use std::time::Duration;

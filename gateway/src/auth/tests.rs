@@ -1,3 +1,5 @@
+//! Tokens that are good, and every way in which one is not.
+
 use std::time::Duration;
 
 use base64::Engine as _;
