@@ -58,10 +58,12 @@ fn version_and_help() {
     let folder = tempfile::tempdir().unwrap();
     assert_eq!(succeeds(folder.path(), &["--version"]), format!("tidegate {}\n", env!("CARGO_PKG_VERSION")));
     let help = succeeds(folder.path(), &["--help"]);
-    for part in ["serve", "token", "check", "cert", "store", "Examples:", "--config"] {
+    let parts =
+        ["serve", "token", "tail", "send", "check", "cert", "store", "bench", "Examples:", "--config"];
+    for part in parts {
         assert!(help.contains(part), "{part} is not in {help}");
     }
-    for command in [&["serve"][..], &["token"], &["check"]] {
+    for command in [&["serve"][..], &["token"], &["tail"], &["send"], &["check"]] {
         let help = succeeds(folder.path(), &[command, &["--help"]].concat());
         assert!(help.contains("Examples:") && help.contains("--config"), "{command:?}: {help}");
     }
@@ -72,7 +74,13 @@ fn version_and_help() {
 #[test]
 fn wrong_usage_ends_with_2() {
     let folder = tempfile::tempdir().unwrap();
-    let wrong: [&[&str]; 8] = [
+    let wrong: [&[&str]; 14] = [
+        &["tail"],
+        &["tail", "--as", "bob", "--transport", "pigeon"],
+        &["tail", "--as", "bob", "--server", "https://example.org"],
+        &["tail", "--as", "bob", "--cert-hash", "12"],
+        &["send", "--as", "alice", "hello"],
+        &["send", "--as", "alice", "--to", "bob", "--local-id", "x"],
         &["fly"],
         &["--fly"],
         &["token"],
@@ -87,6 +95,43 @@ fn wrong_usage_ends_with_2() {
         assert_eq!(output.status.code(), Some(2), "{arguments:?}: {output:?}");
         assert!(output.stdout.is_empty() && !output.stderr.is_empty(), "{arguments:?}: {output:?}");
     }
+}
+
+#[test]
+fn a_client_without_what_it_needs_says_what_to_give() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    let send =
+        |flags: &[&'static str]| [&["send", "--as", "alice", "--to", "bob", "hello"][..], flags].concat();
+    fails(
+        path,
+        &send(&[]),
+        1,
+        "the server's certificate is not in tidegate-data: give its data folder by --data",
+    );
+    succeeds(path, &["cert", "new"]);
+    fails(
+        path,
+        &send(&[]),
+        1,
+        "start `tidegate serve` first, give its data folder by --data, or a token by --token",
+    );
+    fails(path, &send(&["--ca", "missing.pem"]), 1, "cannot read certificates from missing.pem");
+    fails(path, &send(&["--set", "listen.quic=localhost:0"]), 1, "give --server host:port");
+    // What it looked for it does not make.
+    assert!(!path.join("tidegate-data/dev-secret").exists());
+    succeeds(path, &["token", "--user", "alice"]);
+    let nobody = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let unreachable = ["--transport", "ws", "--server", &nobody];
+    let arguments = [&["tail", "--as", "@all"][..], &unreachable].concat();
+    fails(path, &arguments, 1, "begins with @");
+    let arguments = [&["tail", "--as", "bob"][..], &unreachable].concat();
+    fails(
+        path,
+        &arguments,
+        1,
+        "see whether the server runs, and whether --server and the certificate are right",
+    );
 }
 
 #[test]

@@ -28,6 +28,7 @@ macro_rules! tests_over {
 mod peer;
 mod server;
 
+mod command_line;
 mod drain;
 mod exchange;
 mod kill;

@@ -1,5 +1,6 @@
 //! The program under test: started, found, told to stop, killed, and started again where it was.
 
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -58,12 +59,7 @@ impl Server {
     pub(crate) async fn start_again(&mut self) {
         assert!(self.process.is_none(), "it runs");
         let log = File::options().create(true).append(true).open(self.log_path()).unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
-        for (name, _) in
-            std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("TIDEGATE_"))
-        {
-            command.env_remove(name);
-        }
+        let mut command = self.program();
         let listen = [
             format!("listen.quic={}:{}", self.host, self.secure.port()),
             format!("listen.http={}:{}", self.host, self.plain.port()),
@@ -72,12 +68,23 @@ impl Server {
         for setting in listen.iter().chain(&self.settings) {
             command.args(["--set", setting]);
         }
-        command.current_dir(self.folder.path()).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
-        let mut child = command.kill_on_drop(true).spawn().expect("the program starts");
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
+        let mut child = command.spawn().expect("the program starts");
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let said = timeout(START_LIMIT, read_announcement(&mut lines)).await.expect("it starts in time");
         self.process = Some(Process { child, _stdout: lines });
         self.take_addresses(&said);
+    }
+
+    /// The program in the server's folder, with nothing of this process's environment that it would look at.
+    pub(crate) fn program(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
+        let of_ours = |name: &OsString| name.to_string_lossy().starts_with("TIDEGATE_");
+        for (name, _) in std::env::vars_os().filter(|(name, _)| of_ours(name)) {
+            command.env_remove(name);
+        }
+        command.current_dir(self.folder.path()).kill_on_drop(true);
+        command
     }
 
     /// kill -9, and its end.
