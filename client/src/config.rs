@@ -214,8 +214,8 @@ impl Config {
     /// How often the client pings, and how long it waits for a sign of life then. By default as often as the server
     /// says (25 s), and 10 s.
     pub fn heartbeat(mut self, every: Duration, pong_timeout: Duration) -> Self {
-        self.heartbeat = Some(every);
-        self.pong_timeout = pong_timeout;
+        self.heartbeat = Some(every.min(A_DAY));
+        self.pong_timeout = pong_timeout.min(A_DAY);
         self
     }
 
@@ -270,6 +270,8 @@ impl std::fmt::Debug for TokenSource {
     }
 }
 
+/// Longer is never; and a time so far ahead can be computed.
+const A_DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// What a server may wish for as a heartbeat: not a busy loop, and within the idle time-out of a connection.
 const SHORTEST_HEARTBEAT: Duration = Duration::from_secs(1);
 const LONGEST_HEARTBEAT: Duration = Duration::from_secs(50);

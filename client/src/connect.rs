@@ -124,51 +124,46 @@ impl Connector {
     /// Tries every server over every transport once. `position` is where the client stands.
     pub(crate) async fn round(&mut self, position: Option<Position>) -> Result<Opened, ConnectError> {
         let mut last = ConnectError::Nothing("server");
-        let mut token = self.token().await?;
-        let mut may_ask_again = self.has_token_source();
+        let mut access = Access { token: self.token().await?, may_ask_again: self.has_token_source() };
         for server in self.route.round() {
-            let mut transports = self.config.transports.clone();
-            last = ConnectError::Nothing("transport");
-            while let Some(opened) = self.dialer.open(&server, &transports).await {
-                let (transport, link) = match opened {
-                    Ok(opened) => opened,
-                    Err(error) => {
-                        last = error.into();
-                        break;
-                    }
-                };
-                let hello = self.hello(&token, position.clone())?;
-                let error = match greet(link, hello).await {
-                    Ok((link, welcome)) => return Ok(Opened { link, welcome, transport, server }),
-                    Err(refusal) => refusal,
-                };
-                match error {
-                    Refusal::Closed(close) if close.code == CloseCode::Unauthenticated && may_ask_again => {
-                        may_ask_again = false;
-                        token = self.token().await?;
-                    }
-                    Refusal::Closed(close) => {
-                        let is_final = close.is_final();
-                        self.note(&close);
-                        last = refused(server.clone(), close);
-                        if is_final {
-                            return Err(last);
-                        }
-                        break;
-                    }
-                    Refusal::Broken(source) => {
-                        last = ConnectError::Broken { transport, server: server.clone(), source };
-                        transports.retain(|other| *other != transport);
-                    }
-                    Refusal::Silent => {
-                        last = ConnectError::NoWelcome { transport, server: server.clone() };
-                        transports.retain(|other| *other != transport);
-                    }
-                }
-                if transports.is_empty() {
-                    break;
-                }
+            match self.try_server(&server, &mut access, position.clone()).await {
+                Ok(opened) => return Ok(opened),
+                Err(error) if error.is_final() => return Err(error),
+                Err(error) => last = error,
             }
+        }
+        Err(last)
+    }
+
+    /// Tries one server, with one transport less after each that opened and had no Welcome.
+    async fn try_server(
+        &mut self,
+        server: &str,
+        access: &mut Access,
+        position: Option<Position>,
+    ) -> Result<Opened, ConnectError> {
+        let mut transports = self.config.transports.clone();
+        let mut last = ConnectError::Nothing("transport");
+        while let Some(opened) = self.dialer.open(server, &transports).await {
+            let (transport, link) = opened?;
+            let server = server.to_owned();
+            let hello = self.hello(&access.token, position.clone())?;
+            last = match greet(link, hello).await {
+                Ok((link, welcome)) => return Ok(Opened { link, welcome, transport, server }),
+                Err(Refusal::Closed(close))
+                    if close.code == CloseCode::Unauthenticated && access.may_ask_again =>
+                {
+                    *access = Access { token: self.token().await?, may_ask_again: false };
+                    continue;
+                }
+                Err(Refusal::Closed(close)) => {
+                    self.note(&close);
+                    return Err(refused(server, close));
+                }
+                Err(Refusal::Broken(source)) => ConnectError::Broken { transport, server, source },
+                Err(Refusal::Silent) => ConnectError::NoWelcome { transport, server },
+            };
+            transports.retain(|other| *other != transport);
         }
         Err(last)
     }
@@ -223,6 +218,13 @@ impl ConnectError {
             _ => Duration::ZERO,
         }
     }
+}
+
+/// The token of a round, and whether the source of tokens may be asked once more.
+#[derive(Debug)]
+struct Access {
+    token: String,
+    may_ask_again: bool,
 }
 
 /// Why there is no Welcome.

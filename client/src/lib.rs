@@ -5,7 +5,7 @@
 //! once, those of a conversation in order.
 //!
 //! ```no_run
-//! use tidegate_client::{Client, Config, Event, Trust, v1::Msg};
+//! use tidegate_client::{Client, Config, Event, v1::Msg};
 //!
 //! # async fn example(token: String) -> Result<(), Box<dyn std::error::Error>> {
 //! let config = Config::new("chat.example.org:4433").token(token).device("my-laptop");

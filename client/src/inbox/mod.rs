@@ -62,7 +62,7 @@ impl Inbox {
         if seq <= self.cursor || self.above.contains(&seq) {
             return Arrival::Known;
         }
-        if seq == self.cursor + 1 {
+        if seq == self.cursor.saturating_add(1) {
             self.raise(seq);
             return Arrival::New;
         }
@@ -75,14 +75,14 @@ impl Inbox {
 
     /// What lies below `floor` is gone for good: the cursor goes to just before it.
     pub(crate) fn history_gone(&mut self, floor: i64) {
-        self.raise(floor - 1);
+        self.raise(floor.saturating_sub(1));
     }
 
     /// Moves the cursor up to `cursor` at least, and over what is contiguous from there.
     fn raise(&mut self, cursor: i64) {
         self.cursor = self.cursor.max(cursor);
         while let Some(&first) = self.above.first() {
-            if first > self.cursor + 1 {
+            if first > self.cursor.saturating_add(1) {
                 break;
             }
             self.cursor = self.cursor.max(first);

@@ -72,6 +72,19 @@ fn the_floor_takes_the_cursor_along() {
 }
 
 #[test]
+fn figures_at_the_edge_do_no_harm() {
+    let mut inbox = fresh(i64::MAX - 1, i64::MAX);
+    assert_eq!(inbox.arrive(i64::MAX), Arrival::New);
+    assert_eq!(inbox.arrive(i64::MAX), Arrival::Known);
+    inbox.history_gone(i64::MIN);
+    assert_eq!(inbox.cursor(), i64::MAX);
+    let mut inbox = fresh(i64::MIN, 0);
+    assert_eq!(inbox.arrive(i64::MAX), Arrival::New);
+    inbox.history_gone(i64::MAX);
+    assert_eq!(inbox.cursor(), i64::MAX);
+}
+
+#[test]
 fn the_set_is_bounded_and_the_hole_can_still_be_filled() {
     let mut inbox = fresh(0, 0);
     let last = 1 + MAX_APPLIED_ABOVE_CURSOR as i64;

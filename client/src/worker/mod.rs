@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use tidegate_proto::v1::CloseCode;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
@@ -89,7 +90,8 @@ impl Worker {
     }
 
     fn may_get_a_token(&self, close: &Close) -> bool {
-        close.code == tidegate_proto::v1::CloseCode::Unauthenticated && self.connector.has_token_source()
+        let has_another = self.connector.has_token_source() || self.state.new_token.is_some();
+        close.code == CloseCode::Unauthenticated && has_another
     }
 
     /// Tries until a session can begin, or it makes no sense.

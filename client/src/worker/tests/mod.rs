@@ -456,6 +456,22 @@ async fn an_expired_token_is_replaced_when_there_is_a_source() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_new_token_is_for_the_next_session_too() {
+    let (mut peer, client, mut events, mut stage) = Stage::session().await;
+    let refresh = peer::spawn(async move { client.refresh("new").await });
+    assert!(matches!(peer.next().await.kind, Some(client_frame::Kind::Refresh(_))));
+    let error = Error { close: CloseCode::Unauthenticated.into(), ..Error::default() };
+    peer.send(server_frame::Kind::Error(error)).await;
+    assert!(matches!(disconnect(&mut events).await, Disconnect::Closed { .. }));
+    let (mut peer, hello) = Peer::greeted(&mut stage).await;
+    assert_eq!(hello.token, "new");
+    peer.welcome(peer::welcome()).await;
+    let asked = peer.next().await;
+    peer.answer(asked.id, server_frame::Kind::Pong(Pong::default())).await;
+    assert!(within(refresh).await.unwrap().is_ok());
+}
+
+#[tokio::test(start_paused = true)]
 async fn without_a_welcome_the_next_transport_is_tried_with_a_higher_attempt() {
     let mut stage = Stage::new();
     let config = stage.config().transports([Transport::Quic, Transport::WebSocket]);
