@@ -31,10 +31,7 @@ impl Bound {
             bound.plain.push(tcp(address, "listen.http")?);
         }
         for address in listen.quic.iter().flat_map(|endpoint| endpoint.addresses()) {
-            let tcp = tcp(address, "listen.quic")?;
-            // With port 0 the system picks one; both protocols get the same.
-            let address = tcp.local_addr().context("listen.quic")?;
-            let udp = UdpSocket::bind(address).with_context(|| in_use("listen.quic", "UDP", address))?;
+            let (tcp, udp) = both(address)?;
             bound.secure.push(tcp);
             bound.udp.push(udp);
         }
@@ -101,6 +98,24 @@ impl Bound {
         }
     }
 }
+
+/// TCP and UDP on one number. With port 0 the system picks TCP's, and another one while somebody has UDP's.
+fn both(address: SocketAddr) -> anyhow::Result<(TcpListener, UdpSocket)> {
+    let mut tries = if address.port() == 0 { PICKS } else { 1 };
+    loop {
+        let tcp = tcp(address, "listen.quic")?;
+        let picked = tcp.local_addr().context("listen.quic")?;
+        tries -= 1;
+        match UdpSocket::bind(picked) {
+            Ok(udp) => return Ok((tcp, udp)),
+            Err(_) if tries > 0 => {}
+            Err(error) => return Err(error).with_context(|| in_use("listen.quic", "UDP", picked)),
+        }
+    }
+}
+
+/// How many numbers are tried.
+const PICKS: u32 = 16;
 
 fn tcp(address: SocketAddr, key: &str) -> anyhow::Result<TcpListener> {
     let listener = StdTcpListener::bind(address).with_context(|| in_use(key, "TCP", address))?;

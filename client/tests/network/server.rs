@@ -60,10 +60,7 @@ pub(crate) type Writer = Pin<Box<dyn AsyncWrite + Send>>;
 
 impl Server {
     pub(crate) fn start(transport: Transport) -> Self {
-        Self::start_on(transport, (Ipv4Addr::LOCALHOST, 0).into())
-    }
-
-    pub(crate) fn start_on(transport: Transport, address: SocketAddr) -> Self {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let CertifiedKey { cert, signing_key } =
             generate_simple_self_signed(["localhost".to_owned(), "127.0.0.1".to_owned()]).unwrap();
         let certificate = cert.der().clone();
