@@ -1,9 +1,9 @@
 //! Appends a batch in one transaction.
 //!
 //! The order of DESIGN section 12 is made for engines whose writers run beside each other: claim by inserting, lock heads
-//! by raising. Here BEGIN IMMEDIATE keeps every other writer out, so a claim is a SELECT of the pairs that exist, and
-//! locking the heads is reading them; what follows are inserts of complete rows, none of which is changed again. Two
-//! commands to the connection's thread do it: look up, then write and commit.
+//! by raising. Here BEGIN IMMEDIATE keeps every other writer out, so a claim is a SELECT of the pairs that exist, a head
+//! is locked by reading it, and raised by the entries; what follows are inserts of complete rows, none of which is changed
+//! again. Two commands to the connection's thread do it: look up, then write and commit.
 
 use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
@@ -11,7 +11,7 @@ use tidegate_proto::Refusal;
 use tidegate_proto::v1::Code;
 
 use super::connections::Writing;
-use super::row::{bytes, integer};
+use super::row::{bytes, head, integer};
 use super::script::{Answers, Script};
 use super::{Store, error, placements};
 use crate::record::Record;
@@ -112,7 +112,6 @@ fn known(row: &SqliteRow) -> Result<Option<Known>, StoreError> {
 #[derive(Default)]
 struct Written<'a> {
     timelines: Vec<(i64, &'a str)>,
-    heads: Vec<(i64, u64)>,
     /// Number of the message, its seq in the conversation, its placements.
     messages: Vec<(i64, u64, Vec<u8>, &'a Record)>,
     refused: Vec<(i64, &'a Refusal, &'a Record)>,
@@ -134,15 +133,12 @@ impl<'a> Written<'a> {
         });
         let known = known.collect();
         for (place, name) in batch.timelines().iter().enumerate() {
-            if heads[place] == before[place] {
-                continue;
-            }
-            written.heads.push((ids[place], heads[place]));
-            if found.heads[place].is_none() {
+            // Numbered, but what would have begun it was no new message after all.
+            let is_used = heads[place] > before[place];
+            if is_used && found.heads[place].is_none() {
                 written.timelines.push((ids[place], name.as_str()));
             }
         }
-        written.heads.sort_unstable();
         written.entries.sort_unstable();
         (written, known)
     }
@@ -167,9 +163,6 @@ impl<'a> Written<'a> {
         let mut script = Script::default();
         script.rows(ADD_TIMELINES, 2, &self.timelines, |script, (id, name)| {
             script.bind(*id).bind(name.as_bytes());
-        });
-        script.rows(RAISE_HEADS, 2, &self.heads, |script, (id, head)| {
-            script.bind(*id).bind(head.cast_signed());
         });
         script.rows(ADD_NAMES, 6, &self.messages, |script, (id, _, placements, record)| {
             bind_name(script, *id, record).bind(&placements[..]);
@@ -221,15 +214,11 @@ pub(super) const FIND_NAMES: (&str, &str) = (
     ") v CROSS JOIN names n ON n.local_id = v.column1 AND n.send_id = v.column2",
 );
 pub(super) const FIND_HEADS: (&str, &str) = (
-    "SELECT v.column2, t.id, h.head FROM (",
-    ") v CROSS JOIN timelines t ON t.name = v.column1 CROSS JOIN heads h ON h.timeline = t.id",
+    concat!("SELECT v.column2, t.id, ", head!("t.id"), " FROM ("),
+    ") v CROSS JOIN timelines t ON t.name = v.column1",
 );
 pub(super) const ADD_TIMELINES: (&str, &str) =
     ("INSERT INTO timelines (id, name) SELECT * FROM (", ") WHERE column1 IS NOT NULL");
-pub(super) const RAISE_HEADS: (&str, &str) = (
-    "INSERT INTO heads (timeline, head, floor) SELECT column1, column2, 1 FROM (",
-    ") WHERE column1 IS NOT NULL ON CONFLICT (timeline) DO UPDATE SET head = excluded.head",
-);
 pub(super) const ADD_NAMES: (&str, &str) = (
     "INSERT INTO names (id, local_id, send_id, hash, send_time, placements) SELECT * FROM (",
     ") WHERE column1 IS NOT NULL",

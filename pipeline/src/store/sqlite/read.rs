@@ -7,6 +7,7 @@ use tidegate_proto::id::{DeviceId, UserId};
 use tidegate_proto::timeline::Timeline;
 use tracing::error;
 
+use super::row::{bounds, bounds_of};
 use super::script::Script;
 use super::{Store, error};
 use crate::body::Body;
@@ -69,7 +70,7 @@ impl Store {
             return Ok(Inbox::default());
         };
         let cursor: Option<i64> = row.try_get_unchecked(0).map_err(error::classify)?;
-        let bounds = bounds(&row, 1).map_err(error::classify)?;
+        let bounds = bounds_of(&row, 1).map_err(error::classify)?;
         Ok(Inbox { cursor: cursor.map(i64::cast_unsigned), bounds })
     }
 
@@ -85,7 +86,7 @@ impl Store {
             });
             for row in self.read_script(script).await?.iter().flatten() {
                 let place: i64 = row.try_get_unchecked(0).map_err(error::classify)?;
-                heads[place as usize] = bounds(row, 1).map_err(error::classify)?;
+                heads[place as usize] = bounds_of(row, 1).map_err(error::classify)?;
             }
         }
         Ok(heads)
@@ -94,7 +95,7 @@ impl Store {
 
 /// Adds a row of a page; whether more are wanted.
 fn add(builder: &mut PageBuilder, timeline: &Timeline, row: &SqliteRow) -> Result<bool, sqlx::Error> {
-    builder.bounds(bounds(row, 0)?);
+    builder.bounds(bounds_of(row, 0)?);
     let Some(seq) = row.try_get_unchecked::<Option<i64>, _>(2)? else {
         return Ok(false);
     };
@@ -116,16 +117,6 @@ fn add(builder: &mut PageBuilder, timeline: &Timeline, row: &SqliteRow) -> Resul
     Ok(builder.add(seq, entry))
 }
 
-/// Head and floor from two columns, NULL where there is no such timeline.
-fn bounds(row: &SqliteRow, column: usize) -> Result<Bounds, sqlx::Error> {
-    let (head, floor): (Option<i64>, Option<i64>) =
-        (row.try_get_unchecked(column)?, row.try_get_unchecked(column + 1)?);
-    Ok(match (head, floor) {
-        (Some(head), Some(floor)) => Bounds { head: head.cast_unsigned(), floor: floor.cast_unsigned() },
-        _ => Bounds::default(),
-    })
-}
-
 fn saturated(figure: u64) -> i64 {
     i64::try_from(figure).unwrap_or(i64::MAX)
 }
@@ -134,10 +125,10 @@ fn saturated(figure: u64) -> i64 {
 macro_rules! page {
     ($compare:literal, $order:literal) => {
         concat!(
-            "SELECT h.head, h.floor, e.seq, m.conv_seq, \
-             CASE WHEN m.expire_at = 0 OR m.expire_at > ? THEN m.body END \
-             FROM timelines t JOIN heads h ON h.timeline = t.id \
-             LEFT JOIN entries e ON e.timeline = t.id AND e.seq ",
+            "SELECT ",
+            bounds!("t.id"),
+            ", e.seq, m.conv_seq, CASE WHEN m.expire_at = 0 OR m.expire_at > ? THEN m.body END \
+             FROM timelines t LEFT JOIN entries e ON e.timeline = t.id AND e.seq ",
             $compare,
             " ? LEFT JOIN messages m ON m.id = e.message WHERE t.name = ? ORDER BY e.seq ",
             $order,
@@ -148,12 +139,15 @@ macro_rules! page {
 pub(super) const PAGE_AFTER: &str = page!(">", "ASC");
 pub(super) const PAGE_BEFORE: &str = page!("<", "DESC");
 
-pub(super) const INBOX: &str = "SELECT c.cursor, h.head, h.floor FROM (SELECT 1) \
-     LEFT JOIN cursors c ON c.user_id = ? AND c.device_id = ? \
-     LEFT JOIN timelines t ON t.name = ? LEFT JOIN heads h ON h.timeline = t.id";
+pub(super) const INBOX: &str = concat!(
+    "SELECT c.cursor, ",
+    bounds!("t.id"),
+    " FROM (SELECT 1) LEFT JOIN cursors c ON c.user_id = ? AND c.device_id = ? \
+     LEFT JOIN timelines t ON t.name = ?"
+);
 
 pub(super) const HEADS: (&str, &str) = (
-    "SELECT v.column2, h.head, h.floor FROM (",
-    ") v CROSS JOIN timelines t ON t.name = v.column1 CROSS JOIN heads h ON h.timeline = t.id",
+    concat!("SELECT v.column2, ", bounds!("t.id"), " FROM ("),
+    ") v CROSS JOIN timelines t ON t.name = v.column1",
 );
 const HEADS_AT_ONCE: usize = 512;

@@ -15,8 +15,11 @@ use crate::store::{Removed, Retention, StoreError};
 /// Where the passes over the tables stand between steps.
 #[derive(Debug, Default)]
 pub(super) struct Walk {
-    /// Timelines up to this number have been looked at for their count, in this pass.
-    timeline: i64,
+    /// The timelines of messages up to this number have no more entries than they may have: only a new message can
+    /// make them too many.
+    counted: i64,
+    /// How many that is; with another figure they are counted anew.
+    max_entries: u64,
     /// Names up to this number were old when they were looked at: they are forgotten, or will be with their message. So
     /// what is kept for long is not looked at again and again.
     name: i64,
@@ -92,25 +95,52 @@ impl Store {
         walk: &mut Walk,
         budget: usize,
     ) -> Result<Removed, StoreError> {
-        let max_entries = i64::try_from(max_entries).unwrap_or(i64::MAX);
-        let query = sqlx::query(TOO_LONG).bind(walk.timeline).bind(max_entries).bind(budget as i64);
-        let mut left = budget as i64;
-        let mut floors = BTreeMap::new();
-        let rows = self.read_all(query).await?;
-        for row in &rows {
-            let (timeline, head, floor) = (integer(row, 0)?, integer(row, 1)?, integer(row, 2)?);
-            let excess = head - floor + 1 - max_entries;
-            floors.insert(timeline, (floor + excess.min(left)).cast_unsigned());
-            left -= excess;
-            if left < 0 {
-                break;
+        if walk.max_entries != max_entries {
+            *walk = Walk { counted: 0, max_entries, ..*walk };
+        }
+        let mut removed = Removed::default();
+        while removed.is_nothing() {
+            let query = sqlx::query(NEW_PLACEMENTS).bind(walk.counted).bind(budget as i64);
+            let new = self.read_all(query).await?;
+            let Some(last) = new.last() else { break };
+            let mut heads = BTreeMap::new();
+            for row in &new {
+                heads.extend(placements_of(row, 1)?);
             }
-            walk.timeline = timeline;
+            let (raised, all) = self.too_many(&heads, max_entries, budget).await?;
+            removed = self.raise_floors(raised, remember).await?;
+            if all {
+                walk.counted = integer(last, 0)?;
+            }
         }
-        if rows.is_empty() {
-            walk.timeline = 0;
+        Ok(removed)
+    }
+
+    /// To where the floors of timelines that have too many entries must rise, within the budget; and whether that is
+    /// all of them.
+    async fn too_many(
+        &self,
+        heads: &BTreeMap<i64, u64>,
+        max_entries: u64,
+        budget: usize,
+    ) -> Result<(BTreeMap<i64, u64>, bool), StoreError> {
+        let mut script = Script::default();
+        select_floors(&mut script, &heads.keys().copied().collect::<Vec<_>>());
+        let present = floors_of(&self.read_script(script).await?)?;
+        let mut left = budget as u64;
+        let mut raised = BTreeMap::new();
+        for (&timeline, &head) in heads {
+            let floor = floor_of(&present, timeline);
+            let excess = (head + 1).saturating_sub(floor).saturating_sub(max_entries);
+            if excess > 0 {
+                raised.insert(timeline, floor + excess.min(left));
+            }
+            if excess > left {
+                return Ok((raised, false));
+            }
+            left -= excess;
         }
-        self.raise_floors(floors, remember).await
+        Ok((raised, true))
     }
 
     /// Raises floors, removes the entries below them, the messages that no entry leads to any more, and the names of
@@ -214,8 +244,7 @@ async fn remove_entries(
     let present = floors_of(&script.run(writing).await.map_err(error::classify)?)?;
 
     let below = |(&timeline, &floor): (&i64, &u64)| {
-        let present = present.get(&timeline).copied().unwrap_or(floor);
-        (present..floor).map(move |seq| (timeline, seq.cast_signed()))
+        (floor_of(&present, timeline)..floor).map(move |seq| (timeline, seq.cast_signed()))
     };
     let entries: Vec<(i64, i64)> = floors.iter().flat_map(below).collect();
     let raised: Vec<(&i64, &u64)> = floors.iter().collect();
@@ -256,9 +285,8 @@ async fn dead(writing: &mut Writing<'_>, messages: &[i64]) -> Result<Vec<Dead>, 
     let mut script = Script::default();
     select_floors(&mut script, &timelines);
     let floors = floors_of(&script.run(writing).await.map_err(error::classify)?)?;
-    let is_dead = |places: &[(i64, u64)]| {
-        places.iter().all(|(timeline, seq)| floors.get(timeline).is_none_or(|floor| seq < floor))
-    };
+    let is_dead =
+        |places: &[(i64, u64)]| places.iter().all(|(timeline, seq)| *seq < floor_of(&floors, *timeline));
     Ok(places.into_iter().filter(|(_, places)| is_dead(places)).map(|(message, _)| message).collect())
 }
 
@@ -271,6 +299,10 @@ fn select_floors(script: &mut Script, timelines: &[i64]) {
 fn floors_of(answers: &Answers) -> Result<HashMap<i64, u64>, StoreError> {
     let floor = |row| Ok((integer(row, 0)?, integer(row, 1)?.cast_unsigned()));
     answers.iter().flatten().map(floor).collect()
+}
+
+fn floor_of(floors: &HashMap<i64, u64>, timeline: i64) -> u64 {
+    floors.get(&timeline).copied().unwrap_or(1)
 }
 
 fn placements_of(row: &SqliteRow, column: usize) -> Result<Vec<(i64, u64)>, StoreError> {
@@ -289,8 +321,8 @@ pub(super) const EXPIRED: &str = "SELECT id FROM messages \
      WHERE expire_at <> 0 AND body IS NOT NULL AND expire_at <= ? ORDER BY expire_at LIMIT ?";
 pub(super) const OLDEST_MESSAGES: &str = "SELECT m.id, m.send_time, n.placements FROM messages m \
      CROSS JOIN names n ON n.id = m.id ORDER BY m.id LIMIT ?";
-pub(super) const TOO_LONG: &str = "SELECT timeline, head, floor FROM heads \
-     WHERE timeline > ? AND head - floor >= ? ORDER BY timeline LIMIT ?";
+pub(super) const NEW_PLACEMENTS: &str = "SELECT id, placements FROM names \
+     WHERE id > ? AND placements IS NOT NULL ORDER BY id LIMIT ?";
 pub(super) const NAMES: &str = "SELECT n.id, n.send_time, m.id IS NOT NULL FROM names n \
      LEFT JOIN messages m ON m.id = n.id WHERE n.id > ? ORDER BY n.id LIMIT ?";
 pub(super) const UNUSED_CURSORS: &str = "SELECT user_id, device_id FROM cursors WHERE used_at < ? LIMIT ?";
@@ -299,10 +331,10 @@ pub(super) const EMPTY_MESSAGES: (&str, &str) = ("UPDATE messages SET body = NUL
 pub(super) const REMOVE_ENTRIES: (&str, &str) =
     ("DELETE FROM entries WHERE (timeline, seq) IN (", ") RETURNING message");
 pub(super) const RAISE_FLOORS: (&str, &str) = (
-    "UPDATE heads SET floor = v.column2 FROM (",
-    ") v WHERE heads.timeline = v.column1 AND heads.floor < v.column2",
+    "INSERT INTO floors (timeline, floor) SELECT * FROM (",
+    ") WHERE column1 IS NOT NULL ON CONFLICT (timeline) DO UPDATE SET floor = max(floor, excluded.floor)",
 );
-pub(super) const FLOORS: (&str, &str) = ("SELECT timeline, floor FROM heads WHERE timeline IN (", ")");
+pub(super) const FLOORS: (&str, &str) = ("SELECT timeline, floor FROM floors WHERE timeline IN (", ")");
 pub(super) const PLACEMENTS: (&str, &str) =
     ("SELECT id, send_time, placements FROM names WHERE id IN (", ")");
 pub(super) const REMOVE_MESSAGES: (&str, &str) = ("DELETE FROM messages WHERE id IN (", ")");

@@ -12,19 +12,20 @@ CREATE TABLE timelines (
     name BLOB NOT NULL UNIQUE
 );
 
--- Apart from the names, since these rows change with every message: small rows, few pages to write.
-CREATE TABLE heads (
-    timeline INTEGER PRIMARY KEY,
-    head     INTEGER NOT NULL,
-    floor    INTEGER NOT NULL
-);
-
+-- A timeline's head is the last seq of its entries, so that no row beside the entries changes with a message: the fewer
+-- pages a batch changes, the faster.
 CREATE TABLE entries (
     timeline INTEGER NOT NULL,
     seq      INTEGER NOT NULL,
     message  INTEGER NOT NULL,
     PRIMARY KEY (timeline, seq)
 ) WITHOUT ROWID;
+
+-- The first seq that retention left, where it removed any. With no entry left, the head is one less.
+CREATE TABLE floors (
+    timeline INTEGER PRIMARY KEY,
+    floor    INTEGER NOT NULL
+);
 
 -- A message as long as an entry leads to it. Its body is NULL once it expired.
 CREATE TABLE messages (

@@ -3,8 +3,8 @@
 use sqlx::{ConnectOptions as _, Connection as _, Row as _};
 
 use super::*;
-use crate::store::contract::{into_refusal, local_ids, msg, page, record};
-use crate::store::{Outcome, Range};
+use crate::store::Outcome;
+use crate::store::contract::{into_refusal, msg, record};
 use tidegate_proto::v1::{Code, Msg};
 
 impl Folder {
@@ -91,10 +91,8 @@ async fn damaged_rows_are_served_as_gone() {
     append(&store, &batch).await;
     folder.tamper("UPDATE messages SET body = x'ff' WHERE id = 2").await;
     folder.tamper("DELETE FROM messages WHERE id = 4").await;
-    folder.tamper("DELETE FROM entries WHERE message = 6").await;
-    assert_eq!(whole(&store, &inbox("bob")).await, ["1", "-", "3", "-", "5", "-"]);
-    let last = page(&store, &inbox("bob"), Range::After(5)).await;
-    assert_eq!((local_ids(&last), last.more), (vec!["-".to_owned()], false));
+    folder.tamper("DELETE FROM entries WHERE message = 5").await;
+    assert_eq!(whole(&store, &inbox("bob")).await, ["1", "-", "3", "-", "-", "6"]);
 }
 
 #[tokio::test]

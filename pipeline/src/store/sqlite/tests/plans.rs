@@ -20,7 +20,6 @@ async fn every_statement_uses_its_index() {
         (append::FIND_NAMES, 3),
         (append::FIND_HEADS, 2),
         (append::ADD_TIMELINES, 2),
-        (append::RAISE_HEADS, 2),
         (append::ADD_NAMES, 6),
         (append::ADD_REFUSED, 7),
         (append::ADD_MESSAGES, 5),
