@@ -291,7 +291,7 @@ fn hello_start(start: &Start, position: Option<Position>) -> Option<v1::Start> {
     Some(v1::Start { from: Some(from) })
 }
 
-/// WIRE: without a Welcome by then the next transport is tried.
+/// Without a Welcome by then the next transport is tried (docs/PROTOCOL.md "Transports").
 const WELCOME_LIMIT: Duration = Duration::from_secs(3);
 /// How long the application's source of tokens may take.
 const TOKEN_LIMIT: Duration = Duration::from_secs(30);

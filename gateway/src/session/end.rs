@@ -1,4 +1,5 @@
-//! How a session ends, and the last frame that says so: some stacks lose the close code (WIRE, "Codes").
+//! How a session ends, and the last frame that says so: some stacks lose the close code (docs/PROTOCOL.md "Errors and
+//! closing").
 
 use std::fmt;
 
