@@ -13,7 +13,7 @@ use crate::trust::Trust;
 
 /// Why no connection could be opened.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot open {transport:?} to {server}")]
+#[error("cannot open {transport} to {server}")]
 pub struct OpenError {
     /// Over what.
     pub transport: Transport,

@@ -168,7 +168,7 @@ fn wrong_forms_and_types_say_where() {
         ("\n\n[listen\n", "tidegate.toml:3: "),
         ("data = 1\ndata = 2", "tidegate.toml:2: duplicate key"),
         ("listen = 5", "tidegate.toml:1: invalid type"),
-        ("[limits]\noutbox_bytes = \"a\"", "tidegate.toml:2: invalid type"),
+        ("[limits]\noutbox_bytes = \"1 KB\"", "\"1 KB\", expected a whole number, not below 0"),
         ("[limits]\noutbox_bytes = -1", "tidegate.toml:2: invalid value"),
         ("[log]\nformat = \"xml\"", "tidegate.toml:2: unknown variant `xml`, expected `text` or `json`"),
         ("[auth]\nalgorithm = \"none\"", "tidegate.toml:2: unknown variant `none`"),

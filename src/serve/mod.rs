@@ -39,6 +39,7 @@ use tracing::{info, warn};
 use crate::config::Config;
 use crate::store;
 use bind::Bound;
+pub(crate) use bind::unusable;
 
 /// Serves until SIGTERM or SIGINT; `config.data` is this process's own.
 pub(crate) async fn run(config: &Config) -> anyhow::Result<()> {
