@@ -57,6 +57,21 @@ fn the_operators_page_has_every_setting() {
 }
 
 #[test]
+fn the_pages_name_no_setting_that_is_none() {
+    let is_section = |name: &str| Config::SECTIONS.iter().any(|(section, _)| *section == name);
+    let mut found = 0;
+    for page in [OPERATIONS, include_str!("../../README.md"), include_str!("../../docs/PROTOCOL.md")] {
+        let words = page.split(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '/' | '-')));
+        let words = words.map(|word| word.trim_end_matches('.'));
+        for name in words.filter(|word| word.split_once('.').is_some_and(|(first, _)| is_section(first))) {
+            found += 1;
+            assert!(keys::all().any(|known| known == name), "{name} is no setting");
+        }
+    }
+    assert!(found > 40, "only {found} are found");
+}
+
+#[test]
 fn the_example_has_every_setting() {
     let table: toml::Table = toml::from_str(&uncommented()).unwrap();
     let mut found = BTreeSet::new();
