@@ -144,7 +144,7 @@ const OPEN_LIMIT: Duration = Duration::from_secs(5);
 const TRANSPORT_STAGGER: Duration = Duration::from_millis(500);
 /// RFC 8305, section 5.
 const ADDRESS_STAGGER: Duration = Duration::from_millis(250);
-/// A name with more addresses than this has all its luck in the first.
+/// The addresses of a name that are tried.
 const MAX_ADDRESSES: usize = 4;
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Holds back what would be more than three times the bytes an address has sent, as long as nothing has shown that the
-//! address is its sender's own (RFC 9000, section 8.1). quinn keeps that limit up to the last packet, which may exceed
-//! it, and but for its goodbye; what exceeds it is dropped here, as a network drops.
+//! address is its sender's own (RFC 9000, section 8.1). quinn keeps that limit, except for the packet that crosses it and
+//! for its CONNECTION_CLOSE: those are dropped here, as a network drops.
 
 use std::collections::HashMap;
 use std::io::{self, IoSliceMut};
