@@ -212,7 +212,7 @@ async fn usual_mistakes(place: &Place, server: &Server) {
     assert!(place.program(&format!("curl --silent {url}")).await.contains("there is nothing at this path"));
 }
 
-/// The tables of OPERATIONS.md and what a server shows that has had sessions: the same names, and no other labels.
+/// The tables of docs/OPERATIONS.md and what a server shows that has had sessions: the same names, and no other labels.
 async fn metrics(server: &Server) {
     let shown = server.metrics().await;
     let names: BTreeSet<String> = shown
@@ -234,7 +234,7 @@ async fn metrics(server: &Server) {
         let (label, value) = rest.split_once("=\"").unwrap();
         let value = value.split('"').next().unwrap();
         assert!(section.contains(&format!("`{name}{{{label}}}`")), "{name}{{{label}}} is not documented");
-        // Close codes and codes are PROTOCOL.md's.
+        // Close codes and codes stand in docs/PROTOCOL.md.
         let is_told = label == "code" || section.contains(&format!("`{value}`"));
         assert!(is_told, "docs/OPERATIONS.md does not have {label}={value} of {name}");
     }
@@ -284,7 +284,7 @@ async fn back_up_and_restore(place: &Place, server: Server) {
     server.stop().await;
 }
 
-/// Whatever a server logs at `warn` and `error` stands in OPERATIONS.md with what to do.
+/// Whatever a server logs at `warn` and `error` stands in docs/OPERATIONS.md with what to do.
 #[test]
 fn every_warning_is_explained() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
