@@ -86,7 +86,7 @@ async fn a_refusal_is_said_and_ends_with_1(transport: Transport) {
     let output = run(&server, transport, &send("another")).await;
     assert_eq!(output.status.code(), Some(1));
     assert!(
-        String::from_utf8_lossy(&output.stdout).starts_with("REJECTED  local_id=once  Conflict"),
+        String::from_utf8_lossy(&output.stdout).starts_with("REJECTED  local_id=once  CONFLICT: "),
         "{output:?}"
     );
     assert_eq!(String::from_utf8_lossy(&output.stderr), "tidegate: the message was refused\n");
