@@ -17,13 +17,14 @@ VARIABLE = "TIDEGATE_TEST_SERVICES"
 
 
 class Home:
-    """One server's part of the folder: `data`, the log, and `state.json`."""
+    """One server's part of the folder: `data`, `tmp`, the log, and `state.json`."""
 
     def __init__(self, folder: Path, name: str):
         self.folder = folder
         self.name = name
         self.path = folder / name
         self.data = self.path / "data"
+        self.tmp = self.path / "tmp"
         self.log = self.path / "server.log"
         self.lock = self.path / "lock"
 

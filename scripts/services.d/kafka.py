@@ -10,7 +10,7 @@ import kafka_jars
 import kafka_wire
 from files import write_whole
 from folder import Home
-from service import NotReady, Service, clean_environment, program
+from service import NotReady, Service, program
 
 
 class Kafka(Service):
@@ -31,14 +31,14 @@ class Kafka(Service):
     def create(self, home: Home, data: Path) -> None:
         cluster = base64.urlsafe_b64encode(b"\0" + secrets.token_bytes(15)).decode().rstrip("=")
         configuration = self._configure(home, data)
-        self.set_up(home, [*_java("-XX:TieredStopAtLevel=1"), "kafka.tools.StorageTool", "format",
+        self.set_up(home, [*_java(home, "-XX:TieredStopAtLevel=1"), "kafka.tools.StorageTool", "format",
                            "--cluster-id", cluster, "--config", str(configuration)])
 
     def command(self, home: Home) -> list[str]:
         # Kafka's own variable for it.
         heap = os.environ.get("KAFKA_HEAP_OPTS", "-Xms256m -Xmx512m").split()
         configuration = self._configure(home, home.data)
-        return [*_java(*heap, "-XX:+ExitOnOutOfMemoryError"), "kafka.Kafka", str(configuration)]
+        return [*_java(home, *heap, "-XX:+ExitOnOutOfMemoryError"), "kafka.Kafka", str(configuration)]
 
     def ask(self, home: Home) -> None:
         try:
@@ -57,9 +57,11 @@ class Kafka(Service):
         return configuration
 
 
-def _java(*options: str) -> list[str]:
-    logging = [f"-Dorg.slf4j.simpleLogger.{name}" for name in ("showDateTime=true", "dateTimeFormat=HH:mm:ss.SSS")]
-    return [program("java"), "-Djava.awt.headless=true", *options, *logging, "-cp", f"{kafka_jars.folder()}/*"]
+def _java(home: Home, *options: str) -> list[str]:
+    # Without the thousands of lines that list every setting.
+    quiet = ("log.kafka.server.KafkaConfig=warn", "log.org.apache.kafka.common.config=warn")
+    logging = [f"-Dorg.slf4j.simpleLogger.{name}" for name in ("showDateTime=true", "dateTimeFormat=HH:mm:ss.SSS", *quiet)]
+    return [program("java"), f"-Djava.io.tmpdir={home.tmp}", "-XX:-UsePerfData", *options, *logging, "-cp", f"{kafka_jars.folder()}/*"]
 
 
 def _version(java: str) -> int:

@@ -3,6 +3,7 @@
 import io
 import socket
 import struct
+import time
 
 
 def brokers(port: int) -> list[tuple[str, int]]:
@@ -93,8 +94,10 @@ def _batch(value: bytes) -> bytes:
     # A record: attributes, time, offset, no key, value, no headers.
     record = b"\0" + _varint(0) + _varint(0) + _varint(-1) + _varint(len(value)) + value + _varint(0)
     record = _varint(len(record)) + record
+    # What is older than the topic's retention is deleted.
+    now = int(time.time() * 1000)
     # From the attributes on: last offset, first and last time, no producer id, epoch and sequence, one record.
-    summed = struct.pack(">hiqqqhii", 0, 0, 0, 0, -1, -1, -1, 1) + record
+    summed = struct.pack(">hiqqqhii", 0, 0, now, now, -1, -1, -1, 1) + record
     counted = struct.pack(">ibI", -1, 2, _crc32c(summed)) + summed
     return struct.pack(">qi", 0, len(counted)) + counted
 

@@ -12,7 +12,7 @@ import ports
 import process
 from files import locked
 from folder import Home
-from service import Failed, NotReady, Service, tail
+from service import Failed, NotReady, Service, server_environment, tail
 
 
 def up(service: Service, home: Home, cancelled: threading.Event) -> bool:
@@ -86,9 +86,11 @@ def _make_data(service: Service, home: Home) -> None:
     # Under another name until it is complete, so that an interrupted beginning is never taken for data.
     fresh = home.path / "data.new"
     shutil.rmtree(fresh, ignore_errors=True)
+    home.tmp.mkdir(mode=0o700, exist_ok=True)
     fresh.mkdir(mode=0o700)
     if user := service.runs_as():
-        shutil.chown(fresh, user, process.primary_group(user))
+        for part in (home.tmp, fresh):
+            shutil.chown(part, user, process.primary_group(user))
         _check_way(service, home, user)
     service.create(home, fresh)
     fresh.rename(home.data)
@@ -106,7 +108,7 @@ def _check_way(service: Service, home: Home, user: str) -> None:
 def _start(service: Service, home: Home, cancelled: threading.Event) -> None:
     service.clear(home)
     begin = home.log.stat().st_size if home.log.exists() else 0
-    who = process.spawn(service.command(home), home.path, service.environment(), home.log, service.runs_as())
+    who = process.spawn(service.command(home), home.path, server_environment(home), home.log, service.runs_as())
     home.remember_process(who)
     try:
         if problem := _wait_until_ready(service, home, who, cancelled):

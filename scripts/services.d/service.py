@@ -44,10 +44,6 @@ class Service:
     def clear(self, home: Home) -> None:
         """Before a start: removes what a killed server has left and what would hinder the next. Surely none runs."""
 
-    def environment(self) -> dict[str, str]:
-        """The server's environment."""
-        return clean_environment()
-
     def ask(self, home: Home) -> None:
         """One real request, of at most a few seconds; raises NotReady if it is not answered well."""
         raise NotImplementedError
@@ -68,7 +64,7 @@ class Service:
             try:
                 done = subprocess.run(
                     command, input=stdin.encode(), stdout=output, stderr=output, cwd=home.path,
-                    env=clean_environment(), timeout=limit_s, umask=0o077, **account,
+                    env=server_environment(home), timeout=limit_s, umask=0o077, **account,
                 )
             except subprocess.TimeoutExpired:
                 raise Failed(f"{self.name}: {command[0]} did not end within {limit_s:.0f} s{tail(home.log)}") from None
@@ -97,8 +93,13 @@ def program(*names: str, folders: tuple[Path, ...] = ()) -> str | None:
 
 def clean_environment() -> dict[str, str]:
     """An environment in which no setting of the caller's (PGHOST, MYSQL_HOME, JAVA_TOOL_OPTIONS) changes what a server does."""
-    kept = {name: os.environ[name] for name in ("HOME", "PATH", "TMPDIR") if name in os.environ}
+    kept = {name: os.environ[name] for name in ("HOME", "PATH") if name in os.environ}
     return kept | {"LC_ALL": "C.UTF-8", "TZ": "UTC"}
+
+
+def server_environment(home: Home) -> dict[str, str]:
+    """The same, with temporary files at home: the caller's TMPDIR may be closed to the server's account."""
+    return clean_environment() | {"TMPDIR": str(home.tmp)}
 
 
 def tail(log: Path, since: int = 0) -> str:
