@@ -10,6 +10,7 @@ use crate::cli::Settings;
 use crate::config::Config;
 use crate::config::listen::QUIC;
 use crate::data;
+use crate::serve::unusable;
 
 /// Prints the effective configuration, or fails with the first thing that is wrong.
 pub(crate) fn run(settings: &Settings) -> anyhow::Result<()> {
@@ -20,7 +21,7 @@ pub(crate) fn run(settings: &Settings) -> anyhow::Result<()> {
     }
     for (key, endpoint) in config.listen.endpoints() {
         for address in endpoint.addresses() {
-            probe(address, key == QUIC).with_context(|| key.to_owned())?;
+            probe(key, address)?;
         }
     }
     let mode = if config.is_development() { "development mode: no [auth]" } else { "users are verified" };
@@ -30,14 +31,10 @@ pub(crate) fn run(settings: &Settings) -> anyhow::Result<()> {
 }
 
 /// Binds an address for a moment, as serving would.
-fn probe(address: SocketAddr, with_udp: bool) -> anyhow::Result<()> {
-    TcpListener::bind(address).with_context(|| unusable(address, "TCP"))?;
-    if with_udp {
-        UdpSocket::bind(address).with_context(|| unusable(address, "UDP"))?;
+fn probe(key: &str, address: SocketAddr) -> anyhow::Result<()> {
+    TcpListener::bind(address).map_err(|error| unusable(key, "TCP", address, &error))?;
+    if key == QUIC {
+        UdpSocket::bind(address).map_err(|error| unusable(key, "UDP", address, &error))?;
     }
     Ok(())
-}
-
-fn unusable(address: SocketAddr, protocol: &str) -> String {
-    format!("{address} ({protocol}) cannot be listened on")
 }

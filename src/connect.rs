@@ -34,8 +34,10 @@ pub(crate) fn session(command: &Connect) -> anyhow::Result<Session> {
 /// Begins the session; an error says what to try.
 pub(crate) async fn connect(command: &Connect, session: Session) -> anyhow::Result<(Client, Events)> {
     let (client, mut events) = Client::connect(session).await.map_err(|error| {
-        let hint = hint(command, &error);
-        anyhow::Error::new(error).context(hint)
+        let refused = matches!(error, ConnectError::Refused { code: CloseCode::Unauthenticated, .. });
+        let error = anyhow::Error::new(error);
+        let hint = if refused { token_hint(command) } else { hint(&error).to_owned() };
+        error.context(format!("no session: {hint}"))
     })?;
     let first =
         tokio::time::timeout(FIRST_EVENT, events.recv()).await.context("the session began and ended")?;
@@ -117,18 +119,30 @@ fn sign(signer: &Signer, user: &UserId) -> Result<String, BoxError> {
     Ok(signer.sign(user, None, TOKEN_TTL, i64::try_from(now.as_millis())?)?)
 }
 
-fn hint(command: &Connect, error: &ConnectError) -> String {
+fn token_hint(command: &Connect) -> String {
     let data = if command.token.is_none() { " and whether --data is the server's data folder" } else { "" };
-    match error {
-        ConnectError::Open(_) | ConnectError::NoWelcome { .. } | ConnectError::Broken { .. } => {
-            "no session: see whether the server runs, and whether --server and the certificate are right"
-                .to_owned()
-        }
-        ConnectError::Refused { code: CloseCode::Unauthenticated, .. } => {
-            format!("no session: see whether the token is good{data}")
-        }
-        _ => "no session".to_owned(),
-    }
+    format!("see whether the token is good{data}")
+}
+
+/// What to try. The transports tell only in words what was wrong below them.
+fn hint(error: &anyhow::Error) -> &'static str {
+    let causes = format!("{error:#}");
+    let hints = [
+        (
+            "ApplicationVerificationFailure",
+            "the server's certificate is not the one that is believed: compare `tidegate cert show` there, then give \
+             that server's --data, --cert-hash or --ca",
+        ),
+        (
+            "invalid peer certificate",
+            "the certificate is not believed: give --cert-hash, or --ca with who signed it",
+        ),
+        ("InvalidContentType", "that port speaks no TLS: give --server as the server prints it for `quic`"),
+        ("lookup address", "nobody knows the name in --server"),
+        ("cannot open", "see whether the server runs, and whether --server and --transport are right"),
+    ];
+    let known = hints.into_iter().find(|(words, _)| causes.contains(words));
+    known.map_or("the server's log may say more", |(_, hint)| hint)
 }
 
 /// A hash as people write it, for the command line.

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
     /// It cannot be made.
-    #[error("cannot make the data folder {}", path.display())]
+    #[error("cannot make the data folder {}: give one that this user may write by --data", path.display())]
     Make {
         /// The folder.
         path: PathBuf,
@@ -17,7 +17,7 @@ pub(crate) enum Error {
         source: io::Error,
     },
     /// The lock's file cannot be opened or written.
-    #[error("cannot lock the data folder by {}", path.display())]
+    #[error("cannot lock the data folder by {}: this user must be able to write it", path.display())]
     Lock {
         /// The file.
         path: PathBuf,

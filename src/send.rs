@@ -97,7 +97,7 @@ async fn follow(mut handle: SendHandle) -> anyhow::Result<bool> {
     match receipts.await {
         Ok(Err(error)) => match error.downcast_ref() {
             Some(SendError::Rejected(refusal)) => {
-                print(&format!("REJECTED  local_id={local_id}  {:?}: {}", refusal.code, refusal.message))?;
+                print(&format!("REJECTED  local_id={local_id}  {refusal}"))?;
                 Ok(false)
             }
             _ => Err(error),

@@ -126,12 +126,7 @@ fn a_client_without_what_it_needs_says_what_to_give() {
     let arguments = [&["tail", "--as", "@all"][..], &unreachable].concat();
     fails(path, &arguments, 1, "begins with @");
     let arguments = [&["tail", "--as", "bob"][..], &unreachable].concat();
-    fails(
-        path,
-        &arguments,
-        1,
-        "see whether the server runs, and whether --server and the certificate are right",
-    );
+    fails(path, &arguments, 1, "see whether the server runs, and whether --server and --transport are right");
 }
 
 #[test]
@@ -173,7 +168,7 @@ fn check_of_a_bad_configuration_says_what_and_where() {
         "--set listen.quic: listen.quic: 0.0.0.0:0 is not",
     );
     fs::write(path.join("file"), "").unwrap();
-    fails(path, &check_with(&["--data", "file"]), 1, "data: cannot make the data folder file: ");
+    fails(path, &check_with(&["--data", "file"]), 1, "data: cannot make the data folder file: give one ");
     let key = check_with(&["--set", "auth.algorithm=EdDSA", "--set", "auth.public_key_file=file"]);
     fails(path, &key, 2, "--set auth.public_key_file: auth.public_key_file: a public key for EdDSA");
     // serve and token refuse the same.
@@ -206,7 +201,7 @@ fn check_finds_ports_in_use() {
     let address = tcp.local_addr().unwrap().to_string();
     for key in ["listen.quic", "listen.http", "listen.admin"] {
         let set = format!("{key}={address}");
-        let expected = format!("{key}: {address} (TCP) cannot be listened on: ");
+        let expected = format!("{key}: cannot listen on {address} (TCP): ");
         fails(folder.path(), &check_with(&["--set", &set]), 1, &expected);
     }
     // TCP must be free on the number that UDP has; on 127.0.0.1 anybody's connection may hold it.
@@ -214,7 +209,7 @@ fn check_finds_ports_in_use() {
     let udp = UdpSocket::bind(quiet).unwrap();
     let address = udp.local_addr().unwrap().to_string();
     let set = format!("listen.quic={address}");
-    let expected = format!("listen.quic: {address} (UDP) cannot be listened on: ");
+    let expected = format!("listen.quic: cannot listen on {address} (UDP): ");
     fails(folder.path(), &check_with(&["--set", &set]), 1, &expected);
 }
 

@@ -4,9 +4,9 @@
 #![expect(clippy::unwrap_used, reason = "in a test it is the verdict")]
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::{fmt, fs};
 
 use serde_json::Value;
 
@@ -18,7 +18,7 @@ fn crates_depend_only_along_the_arrows() {
         .map(|member| (text(&member["name"]), dependencies_of_ours(member)))
         .collect();
     let allowed = |names: &[&'static str]| names.iter().copied().collect::<BTreeSet<_>>();
-    // DESIGN section 14. A crate that is not named here has no place yet.
+    // ARCHITECTURE.md "Where things are". A crate that is not named here has no place yet.
     let arrows = BTreeMap::from([
         (
             "tidegate",
@@ -85,6 +85,59 @@ fn files_say_what_they_are_and_are_short() {
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn what_comments_cite_is_there() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let files = listed(root, &["*.rs", "*.ts", "*.py", "*.proto", "*.sql"]);
+    let mut cited = 0;
+    let mut wrong = Vec::new();
+    for file in files {
+        let content = fs::read_to_string(root.join(&file)).unwrap();
+        for text in comments(&content) {
+            for citation in citations(&text) {
+                cited += 1;
+                if !is_there(root, &citation) {
+                    wrong.push(format!("{} cites {citation}, which is not there", file.display()));
+                }
+            }
+        }
+    }
+    assert!(cited > 60, "only {cited} citations are found");
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn citations_are_found_and_looked_up() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let found =
+        |text: &str| -> Vec<Citation> { comments(text).iter().flat_map(|text| citations(text)).collect() };
+    for good in [
+        "//! Says (docs/PROTOCOL.md \"Ids and\n//! limits\") so.",
+        "    /// By ARCHITECTURE.md invariant 12, and (invariant 4).",
+        "-- docs/OPERATIONS.md has it.",
+        "\"\"\"Streams (PROTOCOL sections 6.1, 6.2 and 11).\"\"\"",
+        "// See docs/PROTOCOL.md \"Plain `Msg` mode\".",
+    ] {
+        let citations = found(good);
+        assert!(!citations.is_empty(), "{good}");
+        assert!(citations.iter().all(|citation| is_there(root, citation)), "{good}: {citations:?}");
+    }
+    for bad in [
+        "/// docs/NOWHERE.md",
+        "/// docs/PROTOCOL.md \"No such title\"",
+        "// (invariant 13)",
+        "//! ARCHITECTURE.md invariant 0.",
+        "\"\"\"PROTOCOL section 6.9\"\"\"",
+        "/// SOMETHING section 3",
+        "/// (SOMETHING, \"Title\")",
+    ] {
+        let citations = found(bad);
+        assert!(citations.iter().any(|citation| !is_there(root, citation)), "{bad}: {citations:?}");
+    }
+    assert_eq!(found("/// RFC 6455, section 7.4.1; HTTP (RFC 9110 section 5) says \"so\".").len(), 0);
+    assert_eq!(found("let name = \"NAME, \\\"Title\\\"\";").len(), 0, "code cites nothing");
 }
 
 #[test]
@@ -162,10 +215,135 @@ fn is_allowed(licence: &str) -> bool {
     terms.split(" AND ").all(|term| term.split(" OR ").any(|one| LICENCES.contains(&one.trim())))
 }
 
+/// A place in the repository's texts that a comment names.
+#[derive(Debug)]
+enum Citation {
+    /// A text by its path, and a heading in it, without its number.
+    Title { path: String, title: Option<String> },
+    /// One of ARCHITECTURE.md's invariants.
+    Invariant(u32),
+    /// A heading of docs/PROTOCOL.md by its number.
+    Section(String),
+    /// A text that goes by a word in capitals.
+    Unknown(String),
+}
+
+impl fmt::Display for Citation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Title { path, title: None } => write!(f, "{path}"),
+            Self::Title { path, title: Some(title) } => write!(f, "{path} {title:?}"),
+            Self::Invariant(number) => write!(f, "invariant {number} of ARCHITECTURE.md"),
+            Self::Section(number) => write!(f, "section {number} of docs/PROTOCOL.md"),
+            Self::Unknown(name) => write!(f, "a text {name:?}"),
+        }
+    }
+}
+
+/// The comments of a file, each a line of text; in Python the docstrings.
+fn comments(content: &str) -> Vec<String> {
+    if content.starts_with("\"\"\"") {
+        let strings = content.split("\"\"\"").skip(1).step_by(2);
+        return strings.map(|text| text.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+    }
+    let mut comments = vec![String::new()];
+    for line in content.lines() {
+        let line = line.trim_start();
+        match ["//!", "///", "//", "--"].iter().find_map(|marker| line.strip_prefix(marker)) {
+            Some(text) => *comments.last_mut().unwrap() += text,
+            None => comments.push(String::new()),
+        }
+    }
+    comments.retain(|text| !text.is_empty());
+    comments
+}
+
+fn citations(text: &str) -> Vec<Citation> {
+    let words: Vec<&str> = text.split_inclusive(' ').collect();
+    let mut before = 0;
+    let mut found = Vec::new();
+    for (place, word) in words.iter().enumerate() {
+        before += word.len();
+        let rest = &text[before..];
+        let name = word.trim_start_matches(['(', '"']).trim_end();
+        let bare = name.trim_end_matches([',', '.', ')', ';', ':']);
+        if let Some(path) = bare.strip_suffix(".md") {
+            let title = rest.strip_prefix('"').and_then(|rest| Some(rest.split_once('"')?.0.to_owned()));
+            found.push(Citation::Title { path: format!("{path}.md"), title });
+        } else if bare == "invariant" {
+            found.extend(numbers(rest).next().map(|number| Citation::Invariant(number.parse().unwrap())));
+        } else if matches!(bare, "section" | "sections") && place > 0 {
+            let of = words[place - 1].trim_start_matches(['(', '"']).trim_end();
+            match of {
+                "PROTOCOL" => found.extend(numbers(rest).map(|number| Citation::Section(number.to_owned()))),
+                _ if is_capitals(of) && !word.starts_with('(') => {
+                    found.push(Citation::Unknown(of.to_owned()))
+                }
+                _ => {}
+            }
+        } else if word.starts_with('(')
+            && name.strip_suffix(',').is_some_and(is_capitals)
+            && rest.starts_with('"')
+        {
+            found.push(Citation::Unknown(name.to_owned()));
+        }
+    }
+    found
+}
+
+/// The section numbers that an enumeration begins with.
+fn numbers(text: &str) -> impl Iterator<Item = &str> {
+    let words = text.split(' ').filter(|word| !matches!(*word, "and" | "to"));
+    let words = words.map(|word| word.trim_matches([',', '.', ')', ';', ':', '"']));
+    words.take_while(|word| word.starts_with(|first: char| first.is_ascii_digit()))
+}
+
+fn is_capitals(word: &str) -> bool {
+    word.len() > 3 && word.chars().all(|letter| letter.is_ascii_uppercase() || letter == '_')
+}
+
+fn is_there(root: &Path, citation: &Citation) -> bool {
+    let read = |path: &str| fs::read_to_string(root.join(path)).ok();
+    match citation {
+        Citation::Unknown(_) => false,
+        Citation::Title { path, title: None } => read(path).is_some(),
+        Citation::Title { path, title: Some(title) } => {
+            read(path).is_some_and(|content| headings(&content).any(|(_, heading)| heading == title))
+        }
+        Citation::Section(number) => {
+            headings(&read("docs/PROTOCOL.md").unwrap()).any(|(heading, _)| heading == number)
+        }
+        Citation::Invariant(number) => {
+            let content = read("ARCHITECTURE.md").unwrap();
+            let invariants = content.split_once("## Invariants").unwrap().1.split("\n## ").next().unwrap();
+            invariants.lines().any(|line| line.starts_with(&format!("{number}. ")))
+        }
+    }
+}
+
+/// Number, which may be empty, and title of each heading.
+fn headings(content: &str) -> impl Iterator<Item = (&str, &str)> {
+    let headings = content.lines().filter(|line| line.starts_with('#'));
+    headings.map(|line| {
+        let line = line.trim_start_matches('#').trim();
+        match line.split_once(' ') {
+            Some((number, title)) if number.starts_with(|first: char| first.is_ascii_digit()) => {
+                (number, title)
+            }
+            _ => ("", line),
+        }
+    })
+}
+
 /// Every .rs and .ts file that people write, by its path in the tree.
 fn sources(root: &Path) -> Vec<PathBuf> {
+    listed(root, &["*.rs", "*.ts"])
+}
+
+fn listed(root: &Path, patterns: &[&str]) -> Vec<PathBuf> {
     let listed = Command::new("git")
-        .args(["ls-files", "-z", "--cached", "--others", "--exclude-standard", "*.rs", "*.ts"])
+        .args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"])
+        .args(patterns)
         .current_dir(root)
         .output()
         .expect("git runs");

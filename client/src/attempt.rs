@@ -1,4 +1,5 @@
-//! The number of a connection attempt (DESIGN section 3): it grows with every attempt of a device. No clock.
+//! The number of a connection attempt (docs/PROTOCOL.md "A session"): it grows with every attempt of a device. No
+//! clock.
 
 /// Draws attempt numbers: each is `max(last + 1, now)`.
 #[derive(Debug, Clone, Copy)]

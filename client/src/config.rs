@@ -1,5 +1,6 @@
 //! What a client is told before it connects.
 
+use std::fmt;
 use std::future::Future;
 use std::net::IpAddr;
 use std::pin::Pin;
@@ -21,6 +22,16 @@ pub enum Transport {
     WebTransport,
     /// WebSocket, path `/ws`.
     WebSocket,
+}
+
+impl fmt::Display for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Quic => "QUIC",
+            Self::WebTransport => "WebTransport",
+            Self::WebSocket => "WebSocket",
+        })
+    }
 }
 
 /// From where the inbox is read at the first connect; later sessions go on where the one before ended.

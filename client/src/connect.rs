@@ -32,7 +32,7 @@ pub enum ConnectError {
     #[error(transparent)]
     Open(#[from] OpenError),
     /// The server said nothing within 3 s.
-    #[error("no Welcome from {server} over {transport:?}")]
+    #[error("no Welcome from {server} over {transport}")]
     NoWelcome {
         /// Over what.
         transport: Transport,
@@ -40,7 +40,7 @@ pub enum ConnectError {
         server: String,
     },
     /// The connection broke before Welcome.
-    #[error("the connection to {server} over {transport:?} broke before Welcome")]
+    #[error("the connection to {server} over {transport} broke before Welcome")]
     Broken {
         /// Over what.
         transport: Transport,
@@ -51,7 +51,7 @@ pub enum ConnectError {
         source: LinkError,
     },
     /// The server refused the session.
-    #[error("{server} refused the session: {code:?} ({}) {message}", *code as i32)]
+    #[error("{server} refused the session: {} ({}): {message}", code.name(), *code as i32)]
     Refused {
         /// Which server.
         server: String,
@@ -291,7 +291,7 @@ fn hello_start(start: &Start, position: Option<Position>) -> Option<v1::Start> {
     Some(v1::Start { from: Some(from) })
 }
 
-/// WIRE: without a Welcome by then the next transport is tried.
+/// Without a Welcome by then the next transport is tried (docs/PROTOCOL.md "Transports").
 const WELCOME_LIMIT: Duration = Duration::from_secs(3);
 /// How long the application's source of tokens may take.
 const TOKEN_LIMIT: Duration = Duration::from_secs(30);

@@ -13,7 +13,7 @@ use crate::trust::Trust;
 
 /// Why no connection could be opened.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot open {transport:?} to {server}")]
+#[error("cannot open {transport} to {server}")]
 pub struct OpenError {
     /// Over what.
     pub transport: Transport,
@@ -140,7 +140,7 @@ async fn scripted(peer: &tokio::sync::mpsc::Sender<tokio::io::DuplexStream>) -> 
 
 /// How long the opening of one transport may take: several losses on a slow path.
 const OPEN_LIMIT: Duration = Duration::from_secs(5);
-/// WIRE: WebSocket starts 500 ms after the transport over UDP.
+/// WebSocket starts so long after the transport over UDP (docs/PROTOCOL.md "Transports").
 const TRANSPORT_STAGGER: Duration = Duration::from_millis(500);
 /// RFC 8305, section 5.
 const ADDRESS_STAGGER: Duration = Duration::from_millis(250);

@@ -92,7 +92,7 @@ pub struct Message {
 #[non_exhaustive]
 pub enum Disconnect {
     /// The server closed it.
-    #[error("closed by the server: {code:?} ({}) {message}", *code as i32)]
+    #[error("closed by the server: {} ({}): {message}", code.name(), *code as i32)]
     Closed {
         /// Why.
         code: CloseCode,

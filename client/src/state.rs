@@ -320,7 +320,7 @@ impl From<Error> for Close {
 }
 
 impl Close {
-    /// Whether connecting again makes no sense without a change (WIRE, "Codes").
+    /// Whether connecting again makes no sense without a change (docs/PROTOCOL.md "Errors and closing").
     pub(crate) fn is_final(&self) -> bool {
         (4100..4200).contains(&(self.code as i32))
     }

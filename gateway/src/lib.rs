@@ -1,4 +1,4 @@
-//! The edge: transports, sessions, feeds, the hub that joins them, and the listeners (DESIGN sections 6 to 8).
+//! The edge: transports, sessions, feeds, the hub that joins them, and the listeners (ARCHITECTURE.md).
 
 #![warn(missing_docs)]
 

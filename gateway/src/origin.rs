@@ -1,4 +1,5 @@
-//! Which pages of which sites may use this server (DESIGN section 11). Pure; the same for WebSocket and WebTransport.
+//! Which pages of which sites may use this server (docs/OPERATIONS.md "Origins"). Pure; the same for WebSocket and
+//! WebTransport.
 
 use std::collections::HashSet;
 use std::net::Ipv6Addr;

@@ -38,7 +38,7 @@ impl fmt::Write for Cut<'_, '_> {
     }
 }
 
-/// The most of a client's text in a line of the log (BAD_INPUT).
+/// The most of a client's text in a line of the log (docs/OPERATIONS.md "Log").
 const MAX_BYTES: usize = 256;
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
-//! A stored message, encoded once and shared by every recipient and every transport (DESIGN section 6.5).
+//! A stored message, encoded once and shared by every recipient and every transport (ARCHITECTURE.md "A message's
+//! way").
 
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::sync::Arc;

@@ -1,5 +1,5 @@
 //! Behind the edge: the log that accepts messages, the sequencer that puts them in order, the store that keeps them,
-//! presence, and the pusher that hands them to the gateways that hold a recipient (DESIGN sections 6, 8, 9, 12).
+//! presence, and the pusher that hands them to the gateways that hold a recipient (ARCHITECTURE.md).
 
 #![warn(missing_docs)]
 

@@ -15,7 +15,7 @@ use tidegate_proto::v1::Msg;
 pub struct Record {
     /// Who sends it; from the token.
     pub sender: UserId,
-    /// The sender's own name for it; with `sender` it names the message (invariant 4).
+    /// The sender's own name for it; with `sender` it names the message (ARCHITECTURE.md invariant 4).
     pub local_id: LocalId,
     /// 32 lower-case hex digits.
     pub server_id: String,

@@ -1,5 +1,5 @@
 //! The sequencer: takes batches off the log, has the store put them in order, answers who waits, and hands what is
-//! stored to the pusher. It owns the retries of the store (STYLE, "one owner of retries").
+//! stored to the pusher. It owns the retries of the store (ARCHITECTURE.md "A message's way").
 
 use std::time::Duration;
 

@@ -1,10 +1,10 @@
 //! Refusals: a code of the wire with the sentence that goes with it.
 
-use crate::v1::Code;
+use crate::v1::{CloseCode, Code};
 
 /// Why something a client asked for is refused: the code it gets, a sentence for a person, and when to try again.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{code:?}: {message}")]
+#[error("{}: {message}", code.as_str_name())]
 pub struct Refusal {
     /// The code on the wire.
     pub code: Code,
@@ -28,5 +28,12 @@ impl Refusal {
     /// Whether the same request may succeed later: UNAVAILABLE and RATE_LIMITED.
     pub fn is_passing(&self) -> bool {
         matches!(self.code, Code::Unavailable | Code::RateLimited)
+    }
+}
+
+impl CloseCode {
+    /// Its name as docs/PROTOCOL.md writes it: `DRAINING`.
+    pub fn name(&self) -> &'static str {
+        self.as_str_name().trim_start_matches("CLOSE_CODE_")
     }
 }

@@ -1,6 +1,7 @@
 //! The prefix of a Deliver frame, so that one encoded message serves every recipient: the bytes of
 //! `ServerFrame { deliver: Deliver { timeline, seq, msg } }` are this prefix followed by the encoded `Msg`, which is
-//! the frame's last field. The recipient's seq stands in the prefix, beside the body (DESIGN section 6).
+//! the frame's last field. The recipient's seq stands in the prefix, beside the body (ARCHITECTURE.md "A message's
+//! way").
 
 use bytes::{BufMut, BytesMut};
 use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint};

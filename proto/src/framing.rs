@@ -1,4 +1,5 @@
-//! Length-delimited framing: every frame on a byte stream is preceded by its length as a varint (WIRE, "Frames").
+//! Length-delimited framing: every frame on a byte stream is preceded by its length as a varint
+//! (docs/PROTOCOL.md "Framing").
 
 use bytes::{Buf, Bytes, BytesMut};
 use prost::Message;

@@ -1,4 +1,5 @@
-//! Ids and their forms (DESIGN section 3). A value of these types is valid; comparing them compares bytes.
+//! Ids and their forms (docs/PROTOCOL.md "Ids and limits"). A value of these types is valid; comparing them
+//! compares bytes.
 
 use std::borrow::Borrow;
 use std::fmt;

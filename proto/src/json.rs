@@ -1,5 +1,6 @@
 //! The JSON mapping of the frames: proto3 JSON with the field names of the .proto, 64-bit integers as numbers (strings
-//! accepted), and `content` as text when it is valid UTF-8, otherwise `content_base64` (WIRE, "Transports").
+//! accepted), and `content` as text when it is valid UTF-8, otherwise `content_base64` (docs/PROTOCOL.md
+//! "WebSocket, JSON").
 //!
 //! The generated types derive serde; these functions are the attributes that `build.rs` gives their fields.
 

@@ -1,4 +1,4 @@
-//! The protocol's fixed limits (WIRE, DESIGN section 4). Units are in the names.
+//! The protocol's fixed limits (docs/PROTOCOL.md "Ids and limits"). Units are in the names.
 
 use std::time::Duration;
 

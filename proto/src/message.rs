@@ -1,5 +1,5 @@
-//! What a message must be, and the figures computed from it: its server_id and the hash of its body (DESIGN section 4,
-//! invariant 4).
+//! What a message must be, and the figures computed from it: its server_id and the hash of its body (docs/PROTOCOL.md
+//! "Messages").
 
 use sha2::{Digest, Sha256};
 

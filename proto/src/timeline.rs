@@ -1,4 +1,5 @@
-//! Names of timelines: conversations `d:{a}:{b}`, `g:{id}`, `c:{name}` and inboxes `i:{user}` (DESIGN section 3).
+//! Names of timelines: conversations `d:{a}:{b}`, `g:{id}`, `c:{name}` and inboxes `i:{user}`
+//! (docs/PROTOCOL.md "Ids and limits").
 //!
 //! In byte order every conversation comes before every inbox, which gives the stores one global order of locks.
 

@@ -7,7 +7,8 @@ use std::str::FromStr;
 use anyhow::Context as _;
 use serde::{Serialize, Serializer};
 
-/// `IP:port`, `[IPv6]:port`, or `localhost:port`: 127.0.0.1 and, where there is one, ::1 (DESIGN section 11).
+/// `IP:port`, `[IPv6]:port`, or `localhost:port`: 127.0.0.1 and, where there is one, ::1
+/// (docs/OPERATIONS.md "Settings").
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Endpoint {
     /// Both loopback addresses.

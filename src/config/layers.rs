@@ -139,6 +139,10 @@ fn line_of(text: &str, offset: usize) -> usize {
     text.bytes().take(offset).filter(|byte| *byte == b'\n').count() + 1
 }
 
+/// In one line, and without the names that only Rust has for numbers.
 fn one_line(message: &str) -> String {
-    message.split_whitespace().collect::<Vec<_>>().join(" ")
+    let line = message.split_whitespace().collect::<Vec<_>>().join(" ");
+    ["u32", "u64", "i64"].iter().fold(line, |line, number| {
+        line.replace(&format!("expected {number}"), "expected a whole number, not below 0")
+    })
 }

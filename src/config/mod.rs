@@ -139,7 +139,7 @@ impl Config {
     }
 
     /// Whether the gateway makes its own tokens: no auth is configured. Then every listener is on loopback, or the
-    /// configuration would not be valid (DESIGN section 11).
+    /// configuration would not be valid (docs/OPERATIONS.md "Development mode").
     pub(crate) fn is_development(&self) -> bool {
         self.auth.algorithm.is_none()
     }

@@ -1,8 +1,9 @@
 //! Binds every listener before anything else is done, so that a port in use is the first thing said.
 
+use std::io;
 use std::net::{SocketAddr, TcpListener as StdTcpListener, UdpSocket};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
 use tidegate_certs::Identity;
 use tokio::net::TcpListener;
 use tracing::info;
@@ -109,7 +110,7 @@ fn both(address: SocketAddr) -> anyhow::Result<(TcpListener, UdpSocket)> {
         match UdpSocket::bind(picked) {
             Ok(udp) => return Ok((tcp, udp)),
             Err(_) if tries > 0 => {}
-            Err(error) => return Err(error).with_context(|| in_use("listen.quic", "UDP", picked)),
+            Err(error) => return Err(unusable("listen.quic", "UDP", picked, &error)),
         }
     }
 }
@@ -118,13 +119,22 @@ fn both(address: SocketAddr) -> anyhow::Result<(TcpListener, UdpSocket)> {
 const PICKS: u32 = 16;
 
 fn tcp(address: SocketAddr, key: &str) -> anyhow::Result<TcpListener> {
-    let listener = StdTcpListener::bind(address).with_context(|| in_use(key, "TCP", address))?;
+    let listener = StdTcpListener::bind(address).map_err(|error| unusable(key, "TCP", address, &error))?;
     listener.set_nonblocking(true).context("a listener that does not block")?;
     TcpListener::from_std(listener).context("a listener in the runtime")
 }
 
-fn in_use(key: &str, protocol: &str, address: SocketAddr) -> String {
-    format!("{key}: cannot listen on {protocol} {address}")
+/// What is wrong with the address of a setting, and what to do.
+pub(crate) fn unusable(key: &str, protocol: &str, address: SocketAddr, error: &io::Error) -> anyhow::Error {
+    let hint = match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            format!("; stop what listens there, or choose another address: --set {key}=IP:PORT")
+        }
+        io::ErrorKind::AddrNotAvailable => "; this machine has no such address".to_owned(),
+        io::ErrorKind::PermissionDenied => "; ports below 1024 need a privilege".to_owned(),
+        _ => String::new(),
+    };
+    anyhow!("{key}: cannot listen on {address} ({protocol}): {error}{hint}")
 }
 
 fn ports(listeners: &[TcpListener]) -> Vec<u16> {

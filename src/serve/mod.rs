@@ -1,5 +1,5 @@
 //! `tidegate serve`: everything in one process. Puts the parts together, runs them, and stops them in the direction of
-//! flow (DESIGN sections 11 and 13).
+//! flow (ARCHITECTURE.md "Stopping").
 
 mod assets;
 mod bind;
@@ -39,6 +39,7 @@ use tracing::{info, warn};
 use crate::config::Config;
 use crate::store;
 use bind::Bound;
+pub(crate) use bind::unusable;
 
 /// Serves until SIGTERM or SIGINT; `config.data` is this process's own.
 pub(crate) async fn run(config: &Config) -> anyhow::Result<()> {
@@ -320,7 +321,7 @@ const ADMIN_CONNECTIONS: usize = 16;
 /// In one process there is one gateway.
 const GATEWAY_ID: &str = "gateway-1";
 const CERTIFICATE_EVERY: Duration = Duration::from_secs(5);
-/// How long a silent QUIC connection lives (WIRE, "Heartbeat").
+/// How long a silent QUIC connection lives (docs/PROTOCOL.md "Heartbeat").
 const QUIC_IDLE: Duration = Duration::from_secs(60);
 /// Over how long sessions that are sent away come back.
 const RECONNECT_SPREAD: Duration = Duration::from_secs(5);

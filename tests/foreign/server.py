@@ -70,7 +70,7 @@ class Server:
         self.process.wait(LIMIT_S)
 
     def _read_addresses(self) -> dict[str, str]:
-        """What the server prints when it is ready: one `name address` a line, the last one about tokens."""
+        """What the server prints when it is ready: one `name value` a line, the data folder after all addresses."""
         lines: queue.Queue[str | None] = queue.Queue()
 
         def read() -> None:
@@ -84,6 +84,6 @@ class Server:
         while (line := lines.get(timeout=LIMIT_S)) is not None:
             name, _, value = line.strip().partition(" ")
             said[name] = value.strip()
-            if line.strip().startswith("a token"):
+            if line.strip().startswith("data"):
                 return said
         raise RuntimeError(f"the server ended before it was ready: {self.log.read_text()}")

@@ -1,4 +1,4 @@
-//! What of the own inbox has arrived: a cursor and the seqs above it (WIRE, "Hello, Welcome, resume"). No IO, no clock;
+//! What of the own inbox has arrived: a cursor and the seqs above it (docs/PROTOCOL.md "Receiving"). No IO, no clock;
 //! it does not know the messages.
 
 use std::collections::BTreeSet;

@@ -1,5 +1,5 @@
-//! The sends that have no final answer yet: which goes out next, which goes out again (WIRE, "Sending"). No IO, no
-//! clock; it does not know what a message says.
+//! The sends that have no final answer yet: which goes out next, which goes out again (docs/PROTOCOL.md
+//! "Sending"). No IO, no clock; it does not know what a message says.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;

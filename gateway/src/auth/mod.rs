@@ -31,7 +31,7 @@ pub fn is_reserved(user: &UserId) -> bool {
     user.as_str().starts_with('@')
 }
 
-/// The longest token: leaves half of a Hello's 8 KiB (WIRE, "Frames") to the rest of it.
+/// The longest token: leaves half of a Hello's 8 KiB (docs/PROTOCOL.md "Ids and limits") to the rest of it.
 pub const MAX_TOKEN_BYTES: usize = 4 * 1024;
 
 #[cfg(test)]

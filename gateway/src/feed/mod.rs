@@ -1,4 +1,5 @@
-//! The feed: what a session sends next of one timeline, live pushes or pages from the store (DESIGN section 7).
+//! The feed: what a session sends next of one timeline, live pushes or pages from the store
+//! (ARCHITECTURE.md "The feed").
 //!
 //! Pure: no IO, no clock. Whoever drives it tells it of pushes, marks, heads and pages, and writes what it gives out.
 //! It gives out every seq once, in order, whatever is lost, late or doubled on the way; its memory is bounded.
@@ -43,7 +44,7 @@ pub enum PageResult {
 
 impl<T> Feed<T> {
     /// A feed that sends what comes after `cursor`; `head` is the timeline's, read from the store *after* the session
-    /// listens (invariant 9).
+    /// listens (ARCHITECTURE.md invariant 9).
     pub fn new(cursor: u64, head: u64) -> Self {
         let mut feed = Self { next: cursor + 1, head, state: State::live() };
         feed.compare_head(0);
@@ -207,7 +208,7 @@ impl<T> State<T> {
     }
 }
 
-/// Entries held while an earlier one is awaited (DESIGN section 7).
+/// Entries held while an earlier one is awaited (ARCHITECTURE.md "The feed").
 pub const MAX_HELD: usize = 64;
 /// How long they are held: pushes of different partitions may cross.
 const HOLD_MS: u64 = 20;

@@ -1,4 +1,4 @@
-//! The cursors of all sessions, written together once a second (DESIGN section 6.8).
+//! The cursors of all sessions, written together once a second (ARCHITECTURE.md "A message's way").
 
 use std::collections::HashMap;
 use std::time::Duration;

@@ -32,7 +32,7 @@ impl Departures {
             let gone = std::mem::take(&mut *self.gone.lock());
             for (user, device, route) in gone {
                 if let Err(error) = presence.drop(&user, &device, &route).await {
-                    // The row is stale and goes when somebody meets it (DESIGN section 8).
+                    // The row is stale and goes when somebody meets it (ARCHITECTURE.md "Presence and links").
                     warn!(error = &error as &dyn std::error::Error, %user, "a route is not dropped");
                 }
             }

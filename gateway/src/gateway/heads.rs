@@ -1,5 +1,5 @@
 //! The check of the heads: whatever was lost on the way, a session learns within 30 s what the store has, and a new
-//! one 2 s after it came (DESIGN section 8).
+//! one 2 s after it came (ARCHITECTURE.md invariant 10).
 
 use std::time::Duration;
 

@@ -115,11 +115,11 @@ fn is_equal(one: &[u8; 32], other: &[u8; 32]) -> bool {
 const SYSTEM_USER: &str = "@system";
 /// The largest body: the largest content, as JSON escapes it, and room for the rest.
 const MAX_BODY_BYTES: usize = 128 * 1024;
-/// The longest text that may hold a client's own words (BAD_INPUT).
+/// The longest text that may hold a client's own words (docs/OPERATIONS.md "Log").
 const MAX_QUOTED_BYTES: usize = 256;
 /// How long a body may take.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
-/// A little more than the log's own limit of 10 s (DESIGN section 6).
+/// A little more than the log's own limit of 10 s (ARCHITECTURE.md "A message's way").
 const SUBMIT_TIMEOUT: Duration = Duration::from_secs(12);
 
 #[cfg(test)]

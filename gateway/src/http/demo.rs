@@ -1,4 +1,4 @@
-//! What the demo page asks for, in development mode and of its own pages only (DESIGN section 11).
+//! What the demo page asks for, in development mode and of its own pages only (docs/OPERATIONS.md "Development mode").
 
 use std::sync::Arc;
 

@@ -89,7 +89,7 @@ pub struct Settings {
     pub origins: OriginPolicy,
     /// The keys of `/api/`; none: nobody may use it.
     pub api_keys: ApiKeys,
-    /// Whether `/demo/` and the plain route without a token work (DESIGN section 11).
+    /// Whether `/demo/` and the plain route without a token work (docs/OPERATIONS.md "Development mode").
     pub development: bool,
     /// The demo's files.
     pub assets: Assets,

@@ -1,4 +1,5 @@
-//! How a session ends, and the last frame that says so: some stacks lose the close code (WIRE, "Codes").
+//! How a session ends, and the last frame that says so: some stacks lose the close code (docs/PROTOCOL.md "Errors and
+//! closing").
 
 use std::fmt;
 
@@ -60,7 +61,7 @@ impl End {
     pub(super) fn label(&self) -> &'static str {
         match self {
             Self::Gone => "GONE",
-            Self::Close { code, .. } => code.as_str_name().trim_start_matches("CLOSE_CODE_"),
+            Self::Close { code, .. } => code.name(),
         }
     }
 }
@@ -69,7 +70,7 @@ impl fmt::Display for End {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Gone => f.write_str("the connection is gone"),
-            Self::Close { code, .. } => f.write_str(code.as_str_name()),
+            Self::Close { code, .. } => f.write_str(code.name()),
         }
     }
 }

@@ -1,5 +1,5 @@
 //! From a connection to a session: Hello in time, the token, the limits before Welcome, and then register, listen, read
-//! the store, in this order (invariant 9).
+//! the store, in this order (ARCHITECTURE.md invariant 9).
 
 use std::sync::Arc;
 

@@ -108,7 +108,7 @@ pub(super) fn rejected(local_id: String, refusal: Refusal) -> Receipt {
     }
 }
 
-/// After this long without an answer a send is answered UNAVAILABLE (DESIGN section 6.2).
+/// After this long without an answer a send is answered UNAVAILABLE (ARCHITECTURE.md "A message's way").
 const ANSWER_TIMEOUT_MS: u64 = 10_000;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! A session: one live connection of a device, from Hello to its close (WIRE, "Hello, Welcome, resume").
+//! A session: one live connection of a device, from Hello to its close (docs/PROTOCOL.md "A session").
 //!
 //! `handshake` makes a session out of a connection, `worker` runs it; what they decide by stands in the pure files
 //! `in_flight` and `rate` and in `feed`. Nothing here knows which transport it is on.

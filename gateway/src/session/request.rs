@@ -1,4 +1,4 @@
-//! What a client asks for: each frame of WIRE, its checks and its answer.
+//! What a client asks for: each frame (docs/PROTOCOL.md "Frames"), its checks and its answer.
 
 use std::sync::Arc;
 

@@ -287,7 +287,7 @@ impl<T: Transport> Session<T> {
     }
 }
 
-/// A client that takes nothing at all for so long is cut off (DESIGN section 7).
+/// A client that takes nothing at all for so long is cut off (docs/PROTOCOL.md "Receiving").
 const SLOW_MS: u64 = 60_000;
 /// How long sends in flight are waited for when a session is told to end.
 const LEAVE_MS: u64 = 3_000;

@@ -1,4 +1,4 @@
-//! What a session needs of a connection, whichever transport it is on (invariant 11).
+//! What a session needs of a connection, whichever transport it is on (ARCHITECTURE.md invariant 11).
 //!
 //! A transport turns bytes into [`ClientFrame`]s and queues what the session sends. It decides nothing: order, limits
 //! and closing are the session's. Each runs on its session's task; nothing here spawns.
@@ -51,7 +51,7 @@ pub trait Transport: Send + 'static {
     }
 
     /// Writes what is queued and the last frame, finishes, waits until the client has closed or finished, at the
-    /// latest for 2 s, and closes with `code` (WIRE, "Codes").
+    /// latest for 2 s, and closes with `code` (docs/PROTOCOL.md "Errors and closing").
     fn close(self, code: CloseCode, last: ServerFrame) -> impl Future<Output = ()> + Send;
 }
 

@@ -92,5 +92,5 @@ impl Transport for Pipe {
     }
 }
 
-/// How long the client has to close after the last frame (WIRE, "Codes").
+/// How long the client has to close after the last frame (docs/PROTOCOL.md "Errors and closing").
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);

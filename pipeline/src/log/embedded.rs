@@ -69,7 +69,7 @@ impl Reader {
 /// Two batches: one in the sequencer's hands, one that gathers meanwhile. At 64 KiB of content at most 256 MiB, and
 /// the sessions' 64 sends in flight keep it from filling with one sender's.
 const QUEUE_RECORDS: usize = 2 * BATCH_RECORDS;
-/// The most records of a batch (DESIGN section 6.4).
+/// The most records of a batch (ARCHITECTURE.md "A message's way").
 const BATCH_RECORDS: usize = 2_000;
 /// The most bytes of a batch; a single record may exceed no such figure, frames being smaller.
 const BATCH_BYTES: usize = 1 << 20;

@@ -1,7 +1,7 @@
 //! The log: where a message is accepted. What it has is durable, and reaches the sequencer in order by conversation.
 //!
 //! One enum over the variants. The embedded one is a bounded queue to the sequencer, answered at the store's commit,
-//! since an in-process queue alone is not durable (invariant 3).
+//! since an in-process queue alone is not durable (ARCHITECTURE.md invariant 3).
 
 pub mod embedded;
 

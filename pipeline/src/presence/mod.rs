@@ -1,5 +1,5 @@
-//! Presence: which gateway holds a user's sessions (DESIGN section 8). Rows are compared by attempt: the higher one
-//! wins everywhere, and nobody removes a row that is not his own.
+//! Presence: which gateway holds a user's sessions (ARCHITECTURE.md "Presence and links"). Rows are compared by
+//! attempt: the higher one wins everywhere, and nobody removes a row that is not his own.
 
 pub mod control;
 pub mod lease;

@@ -1,4 +1,5 @@
-//! The link from a pusher to a gateway: bounded, never waits, merges into marks when full (DESIGN section 8).
+//! The link from a pusher to a gateway: bounded, never waits, merges into marks when full
+//! (ARCHITECTURE.md "Presence and links").
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -193,7 +194,7 @@ impl Queue {
 /// Deliveries a link holds: ten batches of the sequencer to two recipients each; the bodies are shared and at most
 /// 1 MiB a batch, so some 10 MiB.
 const MAX_DELIVERIES: usize = 40_000;
-/// Marks a link holds (DESIGN section 8).
+/// Marks a link holds (ARCHITECTURE.md "Presence and links").
 const MAX_MARKS: usize = 10_000;
 
 #[cfg(test)]

@@ -1,6 +1,8 @@
-//! The pusher: hands stored messages to the gateways that hold a recipient, and only to those (DESIGN section 6.5).
+//! The pusher: hands stored messages to the gateways that hold a recipient, and only to those
+//! (ARCHITECTURE.md invariant 6).
 //!
-//! What it hands over is a hint (invariant 1): a push that cannot be handed over leaves a mark, never a wait.
+//! What it hands over is a hint (ARCHITECTURE.md invariant 1): a push that cannot be handed over leaves a mark,
+//! never a wait.
 
 pub mod link;
 pub mod plan;

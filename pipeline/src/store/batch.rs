@@ -1,5 +1,5 @@
 //! The plan of an append: which records are the first of their pair, which timelines they touch, which seqs they get,
-//! how each is answered. Pure; the engines look up and write what it says (DESIGN section 12).
+//! how each is answered. Pure; the engines look up and write what it says (ARCHITECTURE.md "The store").
 
 use std::collections::HashMap;
 

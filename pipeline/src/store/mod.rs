@@ -1,7 +1,9 @@
-//! The store: the truth (invariant 1). Timelines with dense seqs, messages by (send_id, local_id), cursors, the epoch.
+//! The store: the truth (ARCHITECTURE.md invariant 1). Timelines with dense seqs, messages by (send_id, local_id),
+//! cursors, the epoch.
 //!
 //! One enum over the engines, each with hand-written SQL and migrations of its own; `contract` is the suite that every
-//! engine passes. Operations are coarse: append a batch, read a page, heads, cursors, retention (DESIGN section 12).
+//! engine passes. Operations are coarse: append a batch, read a page, heads, cursors, retention (ARCHITECTURE.md "The
+//! store").
 
 pub mod sqlite;
 
@@ -222,7 +224,7 @@ pub struct Retention {
     pub max_age_ms: Option<u64>,
     /// Beyond this many entries of a timeline the oldest are removed; `None`: at no count.
     pub max_entries: Option<u64>,
-    /// For how long (send_id, local_id) is remembered after a message was sent (invariant 4).
+    /// For how long (send_id, local_id) is remembered after a message was sent (ARCHITECTURE.md invariant 4).
     pub remember_ms: u64,
     /// Cursors unused for this long are dropped.
     pub cursor_ms: u64,

@@ -69,8 +69,8 @@ impl PageBuilder {
         Page { entries: self.entries, bounds: self.bounds, more }
     }
 
-    /// A timeline is dense (invariant 2), so a hole is damage. It cannot be healed by asking again, and nobody could
-    /// ever read past an error, so what is missing is served as gone, loudly.
+    /// A timeline is dense (ARCHITECTURE.md invariant 2), so a hole is damage. It cannot be healed by asking again, and
+    /// nobody could ever read past an error, so what is missing is served as gone, loudly.
     fn fill_holes(&mut self, timeline: &Timeline) {
         let Bounds { head, floor } = self.bounds;
         let last = self.entries.last().map(|(seq, _)| *seq).filter(|_| self.full);

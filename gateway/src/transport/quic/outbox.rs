@@ -169,5 +169,5 @@ fn taken(written: Poll<Result<usize, WriteError>>) -> Result<usize, WriteError> 
 
 /// As the control stream's.
 const LANE_PRIORITY: i32 = 0;
-/// Below everything live (WIRE, "Transports").
+/// Below everything live (docs/PROTOCOL.md "Raw QUIC").
 const PAGE_PRIORITY: i32 = -1;

@@ -330,7 +330,7 @@ async fn datagram(connection: Connection) -> Result<Bytes, ConnectionError> {
 }
 
 const LANE_STOPPED: Ended = Ended::Violation("a lane was stopped");
-/// How long closing takes at most (WIRE, "Codes").
+/// How long closing takes at most (docs/PROTOCOL.md "Errors and closing").
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Of that, how long a WebTransport client has to finish; the rest is for the session's close.
 const PART_TIMEOUT: Duration = Duration::from_millis(1_500);

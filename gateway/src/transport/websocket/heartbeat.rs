@@ -34,7 +34,7 @@ impl Heartbeat {
     }
 }
 
-/// WIRE, "Heartbeat".
+/// Pings without a sign of life before the close (docs/PROTOCOL.md "Heartbeat").
 const MAX_MISSED: u32 = 2;
 
 #[cfg(test)]

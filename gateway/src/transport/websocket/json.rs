@@ -1,4 +1,4 @@
-//! The JSON mode: one frame as a JSON object in each text message (WIRE, "Transports"). Pure.
+//! The JSON mode: one frame as a JSON object in each text message (docs/PROTOCOL.md "WebSocket, JSON"). Pure.
 
 use serde::Deserialize as _;
 use serde_json::{Map, Value};

@@ -1,5 +1,5 @@
-//! WebSocket (RFC 6455), three modes over one socket: binary frames, JSON frames, bare `Msg`s (WIRE, "Transports" and
-//! "Plain `Msg` mode"). The upgrade is the HTTP edge's; here begins what comes after 101.
+//! WebSocket (RFC 6455), three modes over one socket: binary frames, JSON frames, bare `Msg`s
+//! (docs/PROTOCOL.md "Transports"). The upgrade is the HTTP edge's; here begins what comes after 101.
 //!
 //! The framing is our own and not tokio-websockets': that one holds a read buffer of 8 KiB for each idle connection,
 //! queues pongs without a bound for a peer that does not read, and copies what is gathered into one message.
@@ -286,7 +286,7 @@ pub const MAX_MESSAGE_BYTES: usize = 128 * 1024;
 const LENGTH_BYTES: usize = 4;
 /// With this much to write, writing comes before frames that are already here.
 const GATHER_BYTES: usize = 16 * 1024;
-/// How long the client has to close after the last frame (WIRE, "Codes").
+/// How long the client has to close after the last frame (docs/PROTOCOL.md "Errors and closing").
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// RFC 6455, section 7.4.1.
 const NORMAL_CLOSURE: u16 = 1000;

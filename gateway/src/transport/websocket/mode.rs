@@ -86,5 +86,5 @@ pub(super) fn forgiven(what: &str, error: &dyn Display) -> Event {
     Event::Bad(Bad { close: None, code: Code::InvalidArgument, message })
 }
 
-/// The longest text that may hold a client's own words (BAD_INPUT).
+/// The longest text that may hold a client's own words (docs/OPERATIONS.md "Log").
 const MAX_QUOTED_BYTES: usize = 256;

@@ -1,9 +1,9 @@
 //! Appends a batch in one transaction.
 //!
-//! The order of DESIGN section 12 is made for engines whose writers run beside each other: claim by inserting, lock heads
-//! by raising. Here BEGIN IMMEDIATE keeps every other writer out, so a claim is a SELECT of the pairs that exist, a head
-//! is locked by reading it, and raised by the entries; what follows are inserts of complete rows, none of which is changed
-//! again. Two commands to the connection's thread do it: look up, then write and commit.
+//! The order (ARCHITECTURE.md "The store") is made for engines whose writers run beside each other: claim by inserting,
+//! lock heads by raising. Here BEGIN IMMEDIATE keeps every other writer out, so a claim is a SELECT of the pairs that
+//! exist, a head is locked by reading it, and raised by the entries; what follows are inserts of complete rows, none of
+//! which is changed again. Two commands to the connection's thread do it: look up, then write and commit.
 
 use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;

@@ -1,11 +1,12 @@
 //! The store on SQLite: one file, a write-ahead log, every commit on disk before it is answered.
 //!
 //! The tables are in `migrations/`. What makes it fast on many users is that a batch changes few pages: timelines have
-//! numbers, a head is the last of the entries and no row of its own, the index of names begins with the time-ordered local_id, bodies are
-//! appended. Numbers of messages rise in the order of the appends, so within every timeline they rise with the seq: what
-//! was stored before some message is a prefix of every timeline, which is what retention removes.
+//! numbers, a head is the last of the entries and no row of its own, the index of names begins with the time-ordered
+//! local_id, bodies are appended. Numbers of messages rise in the order of the appends, so within every timeline they
+//! rise with the seq: what was stored before some message is a prefix of every timeline, which is what retention
+//! removes.
 //!
-//! It knows of no other process: a lock on the data folder sees to that (DESIGN section 11).
+//! It knows of no other process: a lock on the data folder sees to that (ARCHITECTURE.md "The store").
 
 use sqlx::Sqlite;
 use sqlx::query::Query;

@@ -1,5 +1,5 @@
-//! The plain `Msg` mode: bare messages to the client, frames to the session, which knows nothing of it (WIRE, "Plain
-//! `Msg` mode"). Pure.
+//! The plain `Msg` mode: bare messages to the client, frames to the session, which knows nothing of it
+//! (docs/PROTOCOL.md "Plain `Msg` mode"). Pure.
 
 use std::collections::VecDeque;
 
