@@ -83,6 +83,7 @@ pub type Routes = SmallVec<[(DeviceId, Route); 2]>;
 #[error("presence does not answer")]
 pub struct Unreachable(#[from] fred::error::Error);
 
+/// What asks a server is boxed, so that a session of the form in one process does not carry its room.
 impl Presence {
     /// Writes the route of a device unless it has one of a higher attempt. At most `max_devices` devices of a user.
     /// An equal attempt of another session counts as higher: the last one to come has it.
@@ -95,7 +96,7 @@ impl Presence {
     ) -> Result<Registration, Unreachable> {
         match self {
             Self::Memory(presence) => Ok(presence.register(user, device, route, max_devices)),
-            Self::Redis(presence) => Ok(presence.register(user, device, route, max_devices).await?),
+            Self::Redis(presence) => Ok(Box::pin(presence.register(user, device, route, max_devices)).await?),
         }
     }
 
@@ -103,7 +104,7 @@ impl Presence {
     pub async fn drop(&self, user: &UserId, device: &DeviceId, route: &Route) -> Result<(), Unreachable> {
         match self {
             Self::Memory(presence) => presence.drop(user, device, route),
-            Self::Redis(presence) => presence.drop(user, device, route).await?,
+            Self::Redis(presence) => Box::pin(presence.drop(user, device, route)).await?,
         }
         Ok(())
     }
@@ -112,7 +113,7 @@ impl Presence {
     pub async fn lookup(&self, users: &[UserId]) -> Result<Vec<Routes>, Unreachable> {
         match self {
             Self::Memory(presence) => Ok(users.iter().map(|user| presence.routes(user)).collect()),
-            Self::Redis(presence) => Ok(presence.lookup(users).await?),
+            Self::Redis(presence) => Ok(Box::pin(presence.lookup(users)).await?),
         }
     }
 
@@ -120,7 +121,7 @@ impl Presence {
     pub async fn begin_lease(&self, lease: &Lease) -> Result<(), Unreachable> {
         match self {
             Self::Memory(presence) => presence.begin_lease(lease),
-            Self::Redis(presence) => presence.begin_lease(lease).await?,
+            Self::Redis(presence) => Box::pin(presence.begin_lease(lease)).await?,
         }
         Ok(())
     }
@@ -130,7 +131,7 @@ impl Presence {
     pub async fn extend_lease(&self, lease: &Lease) -> Result<bool, Unreachable> {
         match self {
             Self::Memory(presence) => Ok(presence.extend_lease(lease)),
-            Self::Redis(presence) => Ok(presence.extend_lease(lease).await?),
+            Self::Redis(presence) => Ok(Box::pin(presence.extend_lease(lease)).await?),
         }
     }
 
@@ -138,7 +139,7 @@ impl Presence {
     pub async fn end_lease(&self, lease: &Lease) -> Result<(), Unreachable> {
         match self {
             Self::Memory(presence) => presence.end_lease(lease),
-            Self::Redis(presence) => presence.end_lease(lease).await?,
+            Self::Redis(presence) => Box::pin(presence.end_lease(lease)).await?,
         }
         Ok(())
     }
@@ -147,7 +148,7 @@ impl Presence {
     pub async fn leases(&self) -> Result<Vec<Lease>, Unreachable> {
         match self {
             Self::Memory(presence) => Ok(presence.leases()),
-            Self::Redis(presence) => Ok(presence.leases().await?),
+            Self::Redis(presence) => Ok(Box::pin(presence.leases()).await?),
         }
     }
 
@@ -164,7 +165,7 @@ impl Presence {
         match self {
             // The one gateway there is has heard it itself.
             Self::Memory(_) => Ok(()),
-            Self::Redis(presence) => Ok(presence.tell(gateway, word).await?),
+            Self::Redis(presence) => Ok(Box::pin(presence.tell(gateway, word)).await?),
         }
     }
 
@@ -172,7 +173,7 @@ impl Presence {
     pub async fn listen(&self, gateway: &str) -> Result<Controls, Unreachable> {
         match self {
             Self::Memory(_) => Ok(Controls::Silent),
-            Self::Redis(presence) => Ok(Controls::Redis(presence.listen(gateway).await?)),
+            Self::Redis(presence) => Ok(Controls::Redis(Box::pin(presence.listen(gateway)).await?)),
         }
     }
 }

@@ -14,9 +14,12 @@ use super::keys::Keys;
 use super::scripts;
 use crate::presence::lease::Lease;
 
-/// The leases seen lately, by the gateway's id; `None`: it had none.
+/// The leases seen lately, by the gateway's id.
 #[derive(Debug, Default)]
-pub(super) struct Seen(Mutex<HashMap<Arc<str>, (Instant, Option<Lease>)>>);
+pub(super) struct Seen(Mutex<HashMap<Arc<str>, Sight>>);
+
+/// When a gateway's lease was asked for, and what it was; `None`: it had none.
+type Sight = (Instant, Option<Lease>);
 
 impl Seen {
     /// The lease of a gateway, at most [`SEEN_FOR`] old; `None` if it has to be asked for.
