@@ -54,6 +54,8 @@ pub struct Metrics {
     pub(crate) mailbox: Arc<mailbox::Drops>,
     /// Signals for clients that are behind.
     pub(crate) signal_behind: Counter,
+    /// Times that presence did not answer.
+    pub(crate) presence_unreachable: Counter,
     http_refused: Counters,
     quic_refused: Counters,
     quic: quic::Counters,
@@ -100,6 +102,7 @@ impl Metrics {
                 receipts: drop("receipt"),
             }),
             signal_behind: drop("signal_behind"),
+            presence_unreachable: Counter::default(),
             http_refused: Counters::default(),
             quic: quic::Counters {
                 refused: quic("full"),
@@ -140,6 +143,11 @@ impl Metrics {
         to.register("feeds_catching_up", "Feeds that read the store", self.catching_up.clone());
         to.register("feed_turns", "Feeds that turned live or to the store", self.turns.clone());
         to.register("pages", "Pages of inboxes read for feeds", self.pages.clone());
+        to.register(
+            "presence_unreachable",
+            "Times that presence did not answer",
+            self.presence_unreachable.clone(),
+        );
         to.register("http_refused", "HTTP requests and connections refused", self.http_refused.clone());
         to.register("quic_refused", "QUIC connections that became no session", self.quic_refused.clone());
         to.register(

@@ -16,6 +16,8 @@ pub(crate) enum Bench {
     Direct(Direct),
     /// One sender to many users, who get direct messages in turn (there are no channels yet)
     Fanout(Fanout),
+    /// One sender to many users by signals, past log and store: what the gateway alone costs
+    Signals(Signals),
     /// Many clients that come back at once, each to messages that came while it was away
     Resume(Resume),
 }
@@ -94,6 +96,31 @@ pub(crate) struct Fanout {
     pub(crate) users: u32,
     #[command(flatten)]
     pub(crate) load: Load,
+    #[command(flatten)]
+    pub(crate) common: Common,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Signals {
+    /// How many recipients
+    #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(crate) users: u32,
+    /// Signals per second, at constant intervals
+    #[arg(long, value_name = "PER_SECOND", default_value_t = 10_000)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub(crate) rate: u32,
+    /// The content of a signal, 20 to 1,000 bytes
+    #[arg(long, default_value_t = 128, value_parser = clap::value_parser!(u32).range(20..=1_000))]
+    pub(crate) bytes: u32,
+    /// By datagrams, where the transport has them; otherwise on the control stream
+    #[arg(long)]
+    pub(crate) datagrams: bool,
+    /// How long is measured
+    #[arg(long, default_value = "10s", value_parser = humantime::parse_duration)]
+    pub(crate) duration: Duration,
+    /// How long the same load runs before
+    #[arg(long, default_value = "3s", value_parser = humantime::parse_duration)]
+    pub(crate) warm_up: Duration,
     #[command(flatten)]
     pub(crate) common: Common,
 }

@@ -15,7 +15,11 @@ use super::server::Server;
 
 /// What the clients of a run have in common. Cheap to clone.
 #[derive(Debug, Clone)]
-pub(super) struct Crowd(Arc<Inner>);
+pub(super) struct Crowd {
+    inner: Arc<Inner>,
+    /// Whether signals may go and come as datagrams.
+    datagrams: bool,
+}
 
 #[derive(Debug)]
 struct Inner {
@@ -39,19 +43,25 @@ impl Crowd {
     /// Users of `server`, with room for `size` of them at a time.
     pub(super) fn new(server: &Server, wire: Wire, size: usize) -> anyhow::Result<Self> {
         let endpoints = (0..size.div_ceil(PER_ENDPOINT)).map(|_| Endpoint::new(None)).collect();
-        Ok(Self(Arc::new(Inner {
+        let inner = Inner {
             address: server.address.clone(),
             trust: Trust::CertHash(*server.hash.as_bytes()),
             wire,
             signer: Signer::open_or_make(&server.data)?,
             run: rand::random(),
             endpoints,
-        })))
+        };
+        Ok(Self { inner: Arc::new(inner), datagrams: true })
+    }
+
+    /// The same users, with or without datagrams.
+    pub(super) fn datagrams(self, datagrams: bool) -> Self {
+        Self { datagrams, ..self }
     }
 
     /// The name of the user of this number.
     pub(super) fn user(&self, number: usize) -> String {
-        format!("bench-{:08x}-{number}", self.0.run)
+        format!("bench-{:08x}-{number}", self.inner.run)
     }
 
     /// How that user's client connects.
@@ -60,20 +70,21 @@ impl Crowd {
         let user = UserId::new(&name).map_err(|refusal| anyhow!("{name}: {refusal}"))?;
         let now = SystemTime::now().duration_since(UNIX_EPOCH).context("the clock is before 1970")?;
         let now_ms = i64::try_from(now.as_millis()).context("the clock is far off")?;
-        let token = self.0.signer.sign(&user, None, TOKEN_LIFE, now_ms)?;
-        let transport = match self.0.wire {
+        let token = self.inner.signer.sign(&user, None, TOKEN_LIFE, now_ms)?;
+        let transport = match self.inner.wire {
             Wire::Ws | Wire::Wss => Transport::WebSocket,
             Wire::Quic => Transport::Quic,
             Wire::Wt => Transport::WebTransport,
         };
-        Ok(Config::new(&self.0.address)
+        Ok(Config::new(&self.inner.address)
             .transports([transport])
-            .plain_websocket(self.0.wire == Wire::Ws)
-            .trust(self.0.trust.clone())
+            .plain_websocket(self.inner.wire == Wire::Ws)
+            .trust(self.inner.trust.clone())
             .token(token)
             .device(&name)
             .start(Start::Stored)
-            .endpoint(self.0.endpoints[number % self.0.endpoints.len()].clone()))
+            .datagrams(self.datagrams)
+            .endpoint(self.inner.endpoints[number % self.inner.endpoints.len()].clone()))
     }
 
     /// Connects the first `count` users, a few at a time.

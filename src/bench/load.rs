@@ -88,9 +88,9 @@ struct Report {
 
 /// What the two processes used in the measured time.
 #[derive(Debug)]
-struct Used {
-    server: Duration,
-    client: Duration,
+pub(super) struct Used {
+    pub(super) server: Duration,
+    pub(super) client: Duration,
 }
 
 impl Plan {
@@ -219,7 +219,7 @@ fn receive(recipients: Vec<Member>, tally: &Arc<Tally>, done: &CancellationToken
 }
 
 /// What is used from one time to the other.
-async fn measure(server: &Server, measured: std::ops::Range<Instant>) -> anyhow::Result<Used> {
+pub(super) async fn measure(server: &Server, measured: std::ops::Range<Instant>) -> anyhow::Result<Used> {
     let own = std::process::id();
     tokio::time::sleep_until(measured.start.into()).await;
     let (server_before, client_before) = (process::cpu(server.pid)?, process::cpu(own)?);
@@ -256,7 +256,7 @@ fn stream(number: usize) -> u32 {
 }
 
 /// From the last connection to the first message.
-const LEAD: Duration = Duration::from_millis(500);
+pub(super) const LEAD: Duration = Duration::from_millis(500);
 const ARRIVAL_LIMIT: Duration = Duration::from_secs(30);
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 const AFTERWARDS: Duration = Duration::from_millis(500);

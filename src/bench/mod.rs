@@ -13,6 +13,7 @@ mod payload;
 mod process;
 mod resume;
 mod server;
+mod signals;
 
 use std::time::Duration;
 
@@ -35,6 +36,7 @@ pub(crate) fn run(command: &Bench) -> anyhow::Result<()> {
             Bench::Idle(idle) => idle::run(idle, &server).await,
             Bench::Direct(direct) => load::direct(direct, &server).await,
             Bench::Fanout(fanout) => load::fanout(fanout, &server).await,
+            Bench::Signals(signals) => signals::run(signals, &server).await,
             Bench::Resume(resume) => resume::run(resume, &server).await,
         }
     })?;
@@ -69,6 +71,7 @@ fn needs(command: &Bench) -> (&Common, u32) {
         Bench::Idle(idle) => (&idle.common, idle.connections),
         Bench::Direct(direct) => (&direct.common, direct.pairs.saturating_mul(2)),
         Bench::Fanout(fanout) => (&fanout.common, fanout.users.saturating_add(1)),
+        Bench::Signals(signals) => (&signals.common, signals.users.saturating_add(1)),
         Bench::Resume(resume) => (&resume.common, resume.clients.saturating_add(1)),
     }
 }

@@ -104,6 +104,8 @@ fn command(common: &Common, data: &Path, connections: u32) -> anyhow::Result<Com
         "listen.admin=127.0.0.1:0".to_owned(),
         "limits.messages_per_second=1000000".to_owned(),
         "limits.messages_burst=1000000".to_owned(),
+        "limits.signals_per_second=1000000".to_owned(),
+        "limits.signals_burst=1000000".to_owned(),
         // Of each transport; those that come back may meet their old connections.
         format!("limits.max_connections={}", connections.saturating_mul(2).max(10_000)),
         "log.level=warn".to_owned(),

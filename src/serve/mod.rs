@@ -114,7 +114,9 @@ impl Server {
 
         let gateway = Gateway::new(Parts {
             id: GATEWAY_ID.into(),
-            incarnation: rand::random_range(1..=u64::MAX >> 1),
+            // Pushers of other processes come with the pipeline.
+            address: "".into(),
+            public: "".into(),
             epoch: store.epoch().await.context("the store's epoch")?.into(),
             settings: settings(config),
             auth,

@@ -3,17 +3,18 @@
 use tidegate_pipeline::pusher::link::{Batch, Receiver};
 use tidegate_proto::timeline::TimelineKind;
 
-use super::heads::Fresh;
+use super::Shared;
 use crate::hub::Hub;
 
 /// Works off a link until it ends. What is meant for another incarnation of this gateway is only a hint, and skipped.
-pub(crate) async fn run(mut link: Receiver, hub: &Hub, fresh: &Fresh, incarnation: u64) {
+pub(crate) async fn run(mut link: Receiver, gateway: &Shared) {
+    let hub = &gateway.hub;
     while let Some(handed) = link.take().await {
         if handed.check_all {
-            fresh.check_all();
+            gateway.heads.check_all();
         }
         for batch in handed.batches {
-            deliver(batch, hub, incarnation);
+            deliver(batch, hub, gateway.incarnation());
         }
         for (timeline, head) in handed.marks {
             mark(&timeline.kind(), head, hub);

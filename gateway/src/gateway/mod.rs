@@ -2,10 +2,11 @@
 
 pub mod backend;
 mod cursors;
-mod departures;
 mod heads;
 mod link;
 pub mod operator;
+pub(crate) mod registrar;
+pub(crate) mod registrations;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -37,8 +38,10 @@ pub struct Gateway(Arc<Shared>);
 pub struct Parts {
     /// The gateway's id; it stands in Welcome and in presence.
     pub id: Arc<str>,
-    /// Drawn anew at each start.
-    pub incarnation: u64,
+    /// Where pushers of other processes reach it, `host:port`; empty if there are none.
+    pub address: Arc<str>,
+    /// Where clients reach it, `host:port`; empty if it does not say.
+    pub public: Arc<str>,
     /// Names the life of the store's data.
     pub epoch: Arc<str>,
     /// Limits and rates.
@@ -60,7 +63,8 @@ pub(crate) struct Shared {
     pub(crate) parts: Parts,
     pub(crate) hub: Arc<Hub>,
     pub(crate) cursors: cursors::Cursors,
-    pub(crate) departures: departures::Departures,
+    pub(crate) registrations: registrations::Registrations,
+    incarnation: AtomicU64,
     pub(crate) heads: heads::Fresh,
     next_session: AtomicU64,
     sessions: TaskTracker,
@@ -74,7 +78,8 @@ impl Gateway {
             parts,
             hub: Hub::new(),
             cursors: cursors::Cursors::default(),
-            departures: departures::Departures::default(),
+            registrations: registrations::Registrations::default(),
+            incarnation: AtomicU64::new(new_incarnation()),
             heads: heads::Fresh::default(),
             next_session: AtomicU64::new(1),
             sessions: TaskTracker::new(),
@@ -109,11 +114,11 @@ impl Gateway {
     /// Runs the services beside the sessions until `stop`, which comes after [`Gateway::drain`]; cursors and routes
     /// are written to the last.
     pub async fn run(&self, link: Receiver, stop: CancellationToken) {
-        let Shared { parts, hub, cursors, departures, heads, .. } = &*self.0;
-        let link = link::run(link, hub, heads, parts.incarnation);
+        let Shared { parts, hub, cursors, heads, .. } = &*self.0;
+        let link = link::run(link, &self.0);
         tokio::join!(
             cursors.run(&parts.store, &stop),
-            departures.run(&parts.presence, &stop),
+            registrar::run(&self.0, &stop),
             heads.run(hub, &parts.store, &stop),
             stop.run_until_cancelled(link),
         );
@@ -125,8 +130,17 @@ impl Shared {
         self.next_session.fetch_add(1, Ordering::Relaxed)
     }
 
+    /// Drawn at the start, and each time the lease was lost.
+    pub(crate) fn incarnation(&self) -> u64 {
+        self.incarnation.load(Ordering::Acquire)
+    }
+
+    fn draw_incarnation(&self) {
+        self.incarnation.store(new_incarnation(), Ordering::Release);
+    }
+
     pub(crate) fn origin(&self, session: u64) -> Origin {
-        Origin { gateway: self.parts.id.clone(), incarnation: self.parts.incarnation, session }
+        Origin { gateway: self.parts.id.clone(), incarnation: self.incarnation(), session }
     }
 
     pub(crate) fn is_stopping(&self) -> bool {
@@ -139,6 +153,11 @@ impl Accept for Gateway {
         // The one place that spawns sessions; a panic ends its own only, and its guards clean up.
         self.0.sessions.spawn(session::run(self.0.clone(), transport));
     }
+}
+
+/// As a number of SQL and of JSON it stays positive.
+fn new_incarnation() -> u64 {
+    rand::random_range(1..=u64::MAX >> 1)
 }
 
 /// ms since 1970.

@@ -25,8 +25,8 @@ use super::tally::Tally;
 use super::worker::{Guards, Session};
 use crate::auth::Identity;
 use crate::feed::Feed;
-use crate::gateway::{Shared, now_ms};
-use crate::hub::mailbox::{Mailbox, Notice};
+use crate::gateway::{Shared, now_ms, registrar};
+use crate::hub::mailbox::Mailbox;
 use crate::transport::{Event, Info, Outgoing, Transport};
 
 /// Makes a session of a connection; or gives the connection back with the way it ends.
@@ -65,14 +65,15 @@ async fn greet<T: Transport>(gateway: &Arc<Shared>, transport: &mut T) -> Result
     );
     let route = Route {
         gateway: gateway.parts.id.clone(),
-        incarnation: gateway.parts.incarnation,
+        incarnation: gateway.incarnation(),
         session: mailbox.session(),
         attempt: hello.attempt,
         platform: hello.platform.as_str().into(),
         since: now_ms(),
     };
-    register(gateway, &identity.user, &device, &route).await?;
-    let guards = Guards::new(gateway, identity.user.clone(), device.clone(), route, mailbox.clone());
+    let confirmed = register(gateway, &identity.user, &device, &route).await?;
+    let row = (identity.user.clone(), device.clone(), route);
+    let guards = Guards::new(gateway, row, confirmed, mailbox.clone());
     // A device that comes back within the second goes on where it was, not where the store knows it.
     let unwritten = gateway.cursors.unwritten(&identity.user, &device);
     let mut inbox = gateway.parts.store.inbox(&identity.user, &device).await.map_err(|error| {
@@ -142,15 +143,15 @@ fn position_is_negative(from: Option<&start::From>) -> bool {
     matches!(from, Some(start::From::Position(position)) if position.cursor < 0)
 }
 
-async fn register(gateway: &Shared, user: &UserId, device: &DeviceId, route: &Route) -> Result<(), End> {
+/// Whether presence has confirmed the route. Without presence the session is served, and registered later.
+async fn register(gateway: &Shared, user: &UserId, device: &DeviceId, route: &Route) -> Result<bool, End> {
     let max_devices = gateway.parts.settings.max_devices;
     match gateway.parts.presence.register(user, device, route, max_devices).await {
-        Ok(Registration::Registered { displaced: None }) => Ok(()),
-        Ok(Registration::Registered { displaced: Some(old) }) => {
-            let message = "another connection of this device is newer";
-            let notice = Notice { code: CloseCode::Replaced, message, retry_after_ms: 0 };
-            gateway.hub.notify(old.session, notice);
-            Ok(())
+        Ok(Registration::Registered { displaced }) => {
+            if let Some(old) = displaced {
+                registrar::displace(gateway, &old).await;
+            }
+            Ok(true)
         }
         Ok(Registration::Superseded) => Err(End::replaced()),
         Ok(Registration::Full) => {
@@ -159,7 +160,8 @@ async fn register(gateway: &Shared, user: &UserId, device: &DeviceId, route: &Ro
         }
         Err(error) => {
             warn!(error = &error as &dyn std::error::Error, %user, "served without presence");
-            Ok(())
+            gateway.parts.metrics.presence_unreachable.inc();
+            Ok(false)
         }
     }
 }
@@ -187,7 +189,7 @@ fn welcome<T: Transport>(gateway: Arc<Shared>, mut transport: T, greeting: Greet
     let start = start(&hello, &inbox, &gateway.parts.epoch);
     let settings = &gateway.parts.settings;
     let mut answer = frame(server_frame::Kind::Welcome(Welcome {
-        session_id: format!("{}-{:x}-{}", gateway.parts.id, gateway.parts.incarnation, mailbox.session()),
+        session_id: format!("{}-{:x}-{}", gateway.parts.id, gateway.incarnation(), mailbox.session()),
         user_id: identity.user.as_str().to_owned(),
         device_id: device.as_str().to_owned(),
         epoch: gateway.parts.epoch.to_string(),

@@ -4,10 +4,9 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use tidegate_pipeline::log::Closed;
-use tidegate_pipeline::presence::Route;
 use tidegate_pipeline::store::{Page, StoreError};
 use tidegate_proto::Refusal;
-use tidegate_proto::id::{DeviceId, UserId};
+use tidegate_proto::id::DeviceId;
 use tidegate_proto::limits::MAX_IN_FLIGHT;
 use tidegate_proto::v1::{CloseCode, Code, Receipt, ReceiptStatus, ServerFrame, server_frame};
 use tokio::time::{Sleep, sleep_until};
@@ -21,6 +20,7 @@ use super::request::PullRequest;
 use super::tally::Tally;
 use crate::auth::Identity;
 use crate::feed::Feed;
+use crate::gateway::registrations::Row;
 use crate::gateway::{Shared, now_ms};
 use crate::hub::Place;
 use crate::hub::mailbox::{Mail, Mailbox, Notice};
@@ -75,29 +75,23 @@ impl<R> std::fmt::Debug for Work<R> {
 #[derive(Debug)]
 pub(super) struct Guards {
     gateway: Arc<Shared>,
-    gone: Option<(UserId, DeviceId, Route)>,
+    session: u64,
     _place: Place,
 }
 
 impl Guards {
-    /// The session listens from here on.
-    pub(super) fn new(
-        gateway: &Arc<Shared>,
-        user: UserId,
-        device: DeviceId,
-        route: Route,
-        mailbox: Arc<Mailbox>,
-    ) -> Self {
-        let _place = gateway.hub.join(user.clone(), mailbox);
-        Self { gateway: gateway.clone(), gone: Some((user, device, route)), _place }
+    /// The session listens from here on, registered under `row` or, if that is not confirmed, later.
+    pub(super) fn new(gateway: &Arc<Shared>, row: Row, confirmed: bool, mailbox: Arc<Mailbox>) -> Self {
+        let session = mailbox.session();
+        let _place = gateway.hub.join(row.0.clone(), mailbox);
+        gateway.registrations.begin(row, confirmed);
+        Self { gateway: gateway.clone(), session, _place }
     }
 }
 
 impl Drop for Guards {
     fn drop(&mut self) {
-        if let Some((user, device, route)) = self.gone.take() {
-            self.gateway.departures.note(user, device, route);
-        }
+        self.gateway.registrations.end(self.session);
     }
 }
 

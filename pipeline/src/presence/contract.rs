@@ -2,7 +2,15 @@
 
 use tidegate_proto::id::{DeviceId, UserId};
 
+use super::control::Control;
+use super::lease::{Lease, State};
 use super::{Presence, Registration, Route};
+
+/// The lease of a gateway for tests; routes of [`route`] count under it.
+pub(crate) fn lease(gateway: &str) -> Lease {
+    let address = "127.0.0.1:1".into();
+    Lease { gateway: gateway.into(), incarnation: 7, state: State::Up, address, public: "".into() }
+}
 
 /// A route of a session for tests.
 pub(crate) fn route(gateway: &str, session: u64, attempt: i64) -> Route {
@@ -11,10 +19,17 @@ pub(crate) fn route(gateway: &str, session: u64, attempt: i64) -> Route {
 
 /// Runs the whole suite; `presence` is empty before.
 pub(crate) async fn run(presence: &Presence) {
+    for gateway in ["gateway-1", "gateway-2"] {
+        presence.begin_lease(&lease(gateway)).await.unwrap();
+    }
     the_higher_attempt_wins(presence).await;
     a_drop_removes_only_its_own_row(presence).await;
     devices_are_limited(presence).await;
     ids_that_differ_by_case_are_two(presence).await;
+    attempts_are_compared_to_their_last_digit(presence).await;
+    nobody_asked_nobody_found(presence).await;
+    the_last_of_many_has_the_device(presence).await;
+    a_lease_is_its_incarnations(presence).await;
 }
 
 fn device(name: &str) -> DeviceId {
@@ -77,4 +92,55 @@ async fn ids_that_differ_by_case_are_two(presence: &Presence) {
     register(presence, "Dave", "phone", &route("gateway-1", 31, 1)).await;
     assert_eq!(routes(presence, "dave").await.len(), 1);
     assert_eq!(routes(presence, "Dave").await.len(), 1);
+}
+
+async fn attempts_are_compared_to_their_last_digit(presence: &Presence) {
+    let (lower, higher) = (route("gateway-1", 40, i64::MAX - 1), route("gateway-2", 40, i64::MAX));
+    register(presence, "erin", "phone", &higher).await;
+    assert_eq!(register(presence, "erin", "phone", &lower).await, Registration::Superseded);
+}
+
+async fn nobody_asked_nobody_found(presence: &Presence) {
+    assert!(presence.lookup(&[]).await.unwrap().is_empty());
+    let found = presence.lookup(&[user("nobody"), user("erin"), user("nobody-2")]).await.unwrap();
+    assert_eq!(found.iter().map(|routes| routes.len()).collect::<Vec<_>>(), [0, 1, 0]);
+}
+
+/// Two gateways fight for one device: whoever lost hears of it, by the answer or as the displaced one.
+async fn the_last_of_many_has_the_device(presence: &Presence) {
+    let attempts = 1..=60_i64;
+    let fighters = attempts.clone().map(|attempt| async move {
+        let gateway = if attempt % 2 == 0 { "gateway-1" } else { "gateway-2" };
+        let answer =
+            register(presence, "frank", "phone", &route(gateway, attempt.unsigned_abs(), attempt)).await;
+        (attempt, answer)
+    });
+    let mut out = Vec::new();
+    for (attempt, answer) in futures_util::future::join_all(fighters).await {
+        match answer {
+            Registration::Registered { displaced } => out.extend(displaced.map(|route| route.attempt)),
+            Registration::Superseded => out.push(attempt),
+            Registration::Full => panic!("one device only"),
+        }
+    }
+    out.sort_unstable();
+    assert_eq!(out, (1..60).collect::<Vec<_>>(), "each but the last is out, once");
+    assert_eq!(routes(presence, "frank").await[0].attempt, 60);
+}
+
+async fn a_lease_is_its_incarnations(presence: &Presence) {
+    let old = Lease { gateway: "gateway-3".into(), ..lease("") };
+    let new = Lease { incarnation: 8, ..old.clone() };
+    assert!(!presence.extend_lease(&old).await.unwrap(), "it has not begun");
+    presence.begin_lease(&old).await.unwrap();
+    let draining = Lease { state: State::Draining, ..old.clone() };
+    assert!(presence.extend_lease(&draining).await.unwrap());
+    assert!(presence.leases().await.unwrap().contains(&draining));
+    presence.begin_lease(&new).await.unwrap();
+    assert!(!presence.extend_lease(&old).await.unwrap(), "it is another's by now");
+    presence.end_lease(&old).await.unwrap();
+    assert!(presence.leases().await.unwrap().contains(&new), "who ends late ends only his own");
+    presence.end_lease(&new).await.unwrap();
+    assert!(!presence.leases().await.unwrap().iter().any(|lease| *lease.gateway == *"gateway-3"));
+    presence.tell("gateway-3", Control::Displaced { incarnation: 8, session: 1 }).await.unwrap();
 }

@@ -1,5 +1,5 @@
-//! Presence as a map within the process, for the form that runs in one. Rows live as long as the process, so a lease
-//! is not needed: when the gateway dies, they do.
+//! Presence as a map within the process, for the form that runs in one. Rows live as long as the process, so no lease
+//! is looked at for them: when the gateway dies, they do.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
@@ -8,6 +8,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use tidegate_proto::id::{DeviceId, UserId};
 
+use super::lease::Lease;
 use super::{Registration, Route, Routes};
 
 /// A map from users to the routes of their devices. Cheap to clone; clones share the rows.
@@ -15,11 +16,16 @@ use super::{Registration, Route, Routes};
 pub struct Presence {
     shards: Arc<[Mutex<HashMap<UserId, Routes>>; SHARDS]>,
     hasher: RandomState,
+    leases: Arc<Mutex<Vec<Lease>>>,
 }
 
 impl Default for Presence {
     fn default() -> Self {
-        Self { shards: Arc::new(std::array::from_fn(|_| Mutex::default())), hasher: RandomState::new() }
+        Self {
+            shards: Arc::new(std::array::from_fn(|_| Mutex::default())),
+            hasher: RandomState::new(),
+            leases: Arc::default(),
+        }
     }
 }
 
@@ -62,9 +68,33 @@ impl Presence {
         self.shard(user).lock().get(user).cloned().unwrap_or_default()
     }
 
+    pub(super) fn begin_lease(&self, lease: &Lease) {
+        let mut leases = self.leases.lock();
+        leases.retain(|other| other.gateway != lease.gateway);
+        leases.push(lease.clone());
+    }
+
+    pub(super) fn extend_lease(&self, lease: &Lease) -> bool {
+        let mut leases = self.leases.lock();
+        let kept = leases.iter_mut().find(|kept| is_same(kept, lease));
+        kept.map(|kept| *kept = lease.clone()).is_some()
+    }
+
+    pub(super) fn end_lease(&self, lease: &Lease) {
+        self.leases.lock().retain(|kept| !is_same(kept, lease));
+    }
+
+    pub(super) fn leases(&self) -> Vec<Lease> {
+        self.leases.lock().clone()
+    }
+
     fn shard(&self, user: &UserId) -> &Mutex<HashMap<UserId, Routes>> {
         &self.shards[self.hasher.hash_one(user) as usize % SHARDS]
     }
+}
+
+fn is_same(one: &Lease, other: &Lease) -> bool {
+    one.gateway == other.gateway && one.incarnation == other.incarnation
 }
 
 /// Enough that two cores seldom meet.

@@ -1,7 +1,10 @@
 //! Presence: which gateway holds a user's sessions (ARCHITECTURE.md "Presence and links"). Rows are compared by
 //! attempt: the higher one wins everywhere, and nobody removes a row that is not his own.
 
+pub mod control;
+pub mod lease;
 pub mod memory;
+pub mod redis;
 
 #[cfg(test)]
 pub(crate) mod contract;
@@ -11,11 +14,25 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 use tidegate_proto::id::{DeviceId, UserId};
 
+use control::Control;
+use lease::Lease;
+
 /// Where presence is kept.
 #[derive(Debug, Clone)]
 pub enum Presence {
     /// A map within this process.
     Memory(memory::Presence),
+    /// A Redis that gateways and pipelines share.
+    Redis(redis::Presence),
+}
+
+/// The words for one gateway, as they come.
+#[derive(Debug)]
+pub enum Controls {
+    /// In one process nobody else speaks.
+    Silent,
+    /// From Redis.
+    Redis(redis::Controls),
 }
 
 /// A live session of a device, and the gateway that holds it.
@@ -64,9 +81,9 @@ pub type Routes = SmallVec<[(DeviceId, Route); 2]>;
 /// Presence does not answer. Sessions live on and are registered later.
 #[derive(Debug, thiserror::Error)]
 #[error("presence does not answer")]
-pub struct Unreachable(#[source] pub std::io::Error);
+pub struct Unreachable(#[from] fred::error::Error);
 
-#[expect(clippy::unused_async, reason = "a port: other variants ask a server")]
+/// What asks a server is boxed, so that a session of the form in one process does not carry its room.
 impl Presence {
     /// Writes the route of a device unless it has one of a higher attempt. At most `max_devices` devices of a user.
     /// An equal attempt of another session counts as higher: the last one to come has it.
@@ -79,6 +96,7 @@ impl Presence {
     ) -> Result<Registration, Unreachable> {
         match self {
             Self::Memory(presence) => Ok(presence.register(user, device, route, max_devices)),
+            Self::Redis(presence) => Ok(Box::pin(presence.register(user, device, route, max_devices)).await?),
         }
     }
 
@@ -86,14 +104,86 @@ impl Presence {
     pub async fn drop(&self, user: &UserId, device: &DeviceId, route: &Route) -> Result<(), Unreachable> {
         match self {
             Self::Memory(presence) => presence.drop(user, device, route),
+            Self::Redis(presence) => Box::pin(presence.drop(user, device, route)).await?,
         }
         Ok(())
     }
 
-    /// The routes of each user, in the order asked.
+    /// The routes of each user, in the order asked; only those whose gateway lives.
     pub async fn lookup(&self, users: &[UserId]) -> Result<Vec<Routes>, Unreachable> {
         match self {
             Self::Memory(presence) => Ok(users.iter().map(|user| presence.routes(user)).collect()),
+            Self::Redis(presence) => Ok(Box::pin(presence.lookup(users)).await?),
+        }
+    }
+
+    /// Begins the lease of a gateway, over any other of its id.
+    pub async fn begin_lease(&self, lease: &Lease) -> Result<(), Unreachable> {
+        match self {
+            Self::Memory(presence) => presence.begin_lease(lease),
+            Self::Redis(presence) => Box::pin(presence.begin_lease(lease)).await?,
+        }
+        Ok(())
+    }
+
+    /// Prolongs a lease, with what it says now; to be called every 3 s. False if it is gone, or another's by now: the
+    /// gateway then draws a new incarnation and registers all its sessions again.
+    pub async fn extend_lease(&self, lease: &Lease) -> Result<bool, Unreachable> {
+        match self {
+            Self::Memory(presence) => Ok(presence.extend_lease(lease)),
+            Self::Redis(presence) => Ok(Box::pin(presence.extend_lease(lease)).await?),
+        }
+    }
+
+    /// Ends a lease if it is still this one's.
+    pub async fn end_lease(&self, lease: &Lease) -> Result<(), Unreachable> {
+        match self {
+            Self::Memory(presence) => presence.end_lease(lease),
+            Self::Redis(presence) => Box::pin(presence.end_lease(lease)).await?,
+        }
+        Ok(())
+    }
+
+    /// The gateways that live.
+    pub async fn leases(&self) -> Result<Vec<Lease>, Unreachable> {
+        match self {
+            Self::Memory(presence) => Ok(presence.leases()),
+            Self::Redis(presence) => Ok(Box::pin(presence.leases()).await?),
+        }
+    }
+
+    /// What is remembered of a gateway's lease is not relied on any more: it did not answer, or as another incarnation.
+    pub fn forget(&self, gateway: &str) {
+        match self {
+            Self::Memory(_) => {}
+            Self::Redis(presence) => presence.forget(gateway),
+        }
+    }
+
+    /// Tells a gateway something. It may be lost.
+    pub async fn tell(&self, gateway: &str, word: Control) -> Result<(), Unreachable> {
+        match self {
+            // The one gateway there is has heard it itself.
+            Self::Memory(_) => Ok(()),
+            Self::Redis(presence) => Ok(Box::pin(presence.tell(gateway, word)).await?),
+        }
+    }
+
+    /// Listens to what a gateway is told from now on.
+    pub async fn listen(&self, gateway: &str) -> Result<Controls, Unreachable> {
+        match self {
+            Self::Memory(_) => Ok(Controls::Silent),
+            Self::Redis(presence) => Ok(Controls::Redis(Box::pin(presence.listen(gateway)).await?)),
+        }
+    }
+}
+
+impl Controls {
+    /// The next word. Cancel safe.
+    pub async fn next(&mut self) -> Control {
+        match self {
+            Self::Silent => std::future::pending().await,
+            Self::Redis(controls) => controls.next().await,
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Whole sessions over pipes in memory, with the real log, sequencer, pusher, link and SQLite store behind them.
 
+mod presence;
+
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -38,6 +40,7 @@ struct World {
     signer: Signer,
     gateway: Gateway,
     registry: Registry,
+    presence: Presence,
     store: Store,
     stop: CancellationToken,
 }
@@ -65,19 +68,20 @@ impl World {
         let signer = Signer::open_or_make(folder.path()).unwrap();
         let gateway = Gateway::new(Parts {
             id: "g".into(),
-            incarnation: 1,
+            address: "".into(),
+            public: "".into(),
             epoch: store.epoch().await.unwrap().into(),
             settings,
             auth: signer.auth().unwrap(),
             log: log::Log::Embedded(log),
             store: store.clone(),
-            presence,
+            presence: presence.clone(),
             metrics,
         });
         let stop = CancellationToken::new();
         let (services, until) = (gateway.clone(), stop.clone());
         tokio::spawn(async move { services.run(receiver, until).await });
-        Self { folder, signer, gateway, registry, store, stop }
+        Self { folder, signer, gateway, registry, presence, store, stop }
     }
 
     fn shows(&self, lines: &[&str]) {

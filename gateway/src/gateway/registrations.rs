@@ -1,0 +1,141 @@
+//! What this gateway keeps in presence: the routes of its sessions, those among them that presence has not confirmed,
+//! and those of sessions that are gone. No IO: [`super::registrar`] does what is due.
+
+use std::collections::{HashMap, VecDeque};
+
+use parking_lot::Mutex;
+use tidegate_pipeline::presence::Route;
+use tidegate_proto::id::{DeviceId, UserId};
+use tokio::sync::Notify;
+
+/// A row of presence: whose, of which device, and the route.
+pub(crate) type Row = (UserId, DeviceId, Route);
+
+/// The rows of a gateway.
+#[derive(Debug, Default)]
+pub(crate) struct Registrations {
+    rows: Mutex<HashMap<u64, Kept>>,
+    gone: Mutex<VecDeque<Row>>,
+    /// Somebody is gone.
+    left: Notify,
+    /// Something is to be registered.
+    due: Notify,
+}
+
+#[derive(Debug)]
+struct Kept {
+    row: Row,
+    confirmed: bool,
+}
+
+impl Registrations {
+    /// Notes a session's row, which presence has confirmed or could not be asked.
+    pub(crate) fn begin(&self, row: Row, confirmed: bool) {
+        self.rows.lock().insert(row.2.session, Kept { row, confirmed });
+    }
+
+    /// Notes that a session is gone. Called where it ends, also by a panic: its row is dropped later, since a destructor
+    /// cannot wait.
+    pub(crate) fn end(&self, session: u64) {
+        if let Some(kept) = self.rows.lock().remove(&session) {
+            self.leave(kept.row);
+        }
+    }
+
+    /// A row that is to be dropped.
+    pub(crate) fn leave(&self, row: Row) {
+        let mut gone = self.gone.lock();
+        if gone.len() == MAX_GONE {
+            gone.pop_front();
+        }
+        gone.push_back(row);
+        drop(gone);
+        self.left.notify_one();
+    }
+
+    /// Waits until somebody is gone. Cancel safe.
+    pub(crate) async fn left(&self) {
+        self.left.notified().await;
+    }
+
+    /// The next row to be dropped.
+    pub(crate) fn next_gone(&self) -> Option<Row> {
+        self.gone.lock().pop_front()
+    }
+
+    /// Waits until something is to be registered. Cancel safe.
+    pub(crate) async fn due(&self) {
+        self.due.notified().await;
+    }
+
+    /// At most `most` rows that are to be registered.
+    pub(crate) fn unconfirmed(&self, most: usize) -> Vec<Row> {
+        let rows = self.rows.lock();
+        rows.values().filter(|kept| !kept.confirmed).take(most).map(|kept| kept.row.clone()).collect()
+    }
+
+    /// A row is registered; false if its session is gone by now, or is to be registered under another incarnation.
+    pub(crate) fn confirm(&self, route: &Route) -> bool {
+        let mut rows = self.rows.lock();
+        let kept = rows.get_mut(&route.session).filter(|kept| kept.row.2.incarnation == route.incarnation);
+        kept.map(|kept| kept.confirmed = true).is_some()
+    }
+
+    /// Every row is to be registered again: under this incarnation, or to be compared with presence under its own.
+    pub(crate) fn register_all(&self, incarnation: Option<u64>) {
+        for kept in self.rows.lock().values_mut() {
+            kept.confirmed = false;
+            kept.row.2.incarnation = incarnation.unwrap_or(kept.row.2.incarnation);
+        }
+        self.due.notify_one();
+    }
+}
+
+/// Rows of gone sessions that wait for presence: with the oldest of more forgotten, some 20 MiB while Redis is away.
+/// What is forgotten counts for others until this gateway's lease ends; a push by it finds nobody.
+const MAX_GONE: usize = 100_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(session: u64, incarnation: u64) -> Row {
+        let route =
+            Route { gateway: "g".into(), incarnation, session, attempt: 1, platform: "".into(), since: 1 };
+        (UserId::new("alice").unwrap(), DeviceId::new(&session.to_string()).unwrap(), route)
+    }
+
+    #[test]
+    fn what_is_not_confirmed_is_due_until_it_is() {
+        let registrations = Registrations::default();
+        registrations.begin(row(1, 7), true);
+        registrations.begin(row(2, 7), false);
+        assert_eq!(registrations.unconfirmed(9), [row(2, 7)]);
+        assert!(registrations.confirm(&row(2, 7).2));
+        assert!(registrations.unconfirmed(9).is_empty());
+
+        registrations.register_all(None);
+        assert_eq!(registrations.unconfirmed(1).len(), 1);
+        assert_eq!(registrations.unconfirmed(9).len(), 2);
+    }
+
+    #[test]
+    fn a_new_incarnation_is_confirmed_by_nothing_older() {
+        let registrations = Registrations::default();
+        registrations.begin(row(1, 7), false);
+        registrations.register_all(Some(8));
+        assert!(!registrations.confirm(&row(1, 7).2));
+        assert_eq!(registrations.unconfirmed(9), [row(1, 8)]);
+        registrations.end(1);
+        assert!(!registrations.confirm(&row(1, 8).2), "it is gone");
+        assert_eq!(registrations.next_gone(), Some(row(1, 8)));
+        assert_eq!(registrations.next_gone(), None);
+    }
+
+    #[test]
+    fn of_the_gone_the_oldest_are_forgotten() {
+        let registrations = Registrations::default();
+        (0..=MAX_GONE as u64).for_each(|session| registrations.leave(row(session, 7)));
+        assert_eq!(registrations.next_gone(), Some(row(1, 7)));
+    }
+}

@@ -1,0 +1,71 @@
+//! What becomes of sessions when presence forgets them, or says that they are displaced.
+
+use tidegate_pipeline::presence::lease::Lease;
+use tidegate_pipeline::presence::{Registration, Route};
+use tidegate_proto::id::DeviceId;
+use tokio::time::{sleep, timeout};
+
+use super::*;
+
+impl World {
+    async fn lease(&self) -> Lease {
+        self.eventually(async || self.presence.leases().await.unwrap().pop()).await
+    }
+
+    async fn route(&self, user: &str) -> Route {
+        let users = [UserId::new(user).unwrap()];
+        self.eventually(async || self.presence.lookup(&users).await.unwrap().remove(0).pop()).await.1
+    }
+
+    async fn eventually<T>(&self, look: impl AsyncFn() -> Option<T>) -> T {
+        let found = async {
+            loop {
+                match look().await {
+                    Some(found) => return found,
+                    None => sleep(Duration::from_millis(10)).await,
+                }
+            }
+        };
+        timeout(Duration::from_secs(30), found).await.expect("within 30 s")
+    }
+}
+
+#[tokio::test]
+async fn a_lost_lease_registers_everybody_again_under_a_new_incarnation() {
+    let world = World::new().await;
+    let old = world.lease().await;
+    let (mut bob, _) = world.connect("bob", "phone").await;
+    let (mut alice, _) = world.connect("alice", "phone").await;
+    let route = world.route("bob").await;
+    assert_eq!(route.incarnation, old.incarnation);
+
+    let (user, device) = (UserId::new("bob").unwrap(), DeviceId::new("phone").unwrap());
+    world.presence.drop(&user, &device, &route).await.unwrap();
+    world.presence.end_lease(&old).await.unwrap();
+
+    let new = world.lease().await;
+    assert_ne!(new.incarnation, old.incarnation);
+    let again = world.route("bob").await;
+    assert_eq!(again, Route { incarnation: new.incarnation, ..route });
+    alice.message("bob", "m1", "still here").await;
+    alice.stored().await;
+    assert_eq!(bob.delivered().await.1.content, "still here");
+    drop(bob);
+    let users = [user];
+    let gone = async || world.presence.lookup(&users).await.unwrap()[0].is_empty().then_some(());
+    world.eventually(gone).await;
+}
+
+#[tokio::test]
+async fn a_session_that_finds_a_higher_attempt_when_it_registers_again_is_replaced() {
+    let world = World::new().await;
+    let lease = world.lease().await;
+    let (mut bob, _) = world.connect("bob", "phone").await;
+    let elsewhere = Route { gateway: "elsewhere".into(), attempt: 2, ..world.route("bob").await };
+    let (user, device) = (UserId::new("bob").unwrap(), DeviceId::new("phone").unwrap());
+    // The word that displaces it is lost.
+    let registered = world.presence.register(&user, &device, &elsewhere, 16).await.unwrap();
+    assert!(matches!(registered, Registration::Registered { displaced: Some(_) }));
+    world.presence.end_lease(&lease).await.unwrap();
+    assert_eq!(bob.closed().await, CloseCode::Replaced);
+}

@@ -1,0 +1,223 @@
+//! Presence in Redis, for gateways and pipelines in many processes.
+//!
+//! One hash for each user, device → row, written by scripts that compare on the server; a lease for each gateway that
+//! dies with it, so that the rows of a dead gateway count no more, without a scan. Whoever meets such a row removes it.
+
+mod keys;
+mod leases;
+mod row;
+mod scripts;
+mod settings;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use fred::clients::{Pool, SubscriberClient};
+use fred::prelude::{
+    ClientLike as _, Error, EventInterface as _, HashesInterface as _, PubsubInterface as _,
+};
+use fred::types::Message;
+use futures_util::future::try_join_all;
+use tidegate_proto::id::{DeviceId, UserId};
+use tokio::sync::broadcast::{Receiver, error::RecvError};
+
+pub use settings::Settings;
+
+use super::control::Control;
+use super::lease::Lease;
+use super::{Registration, Route, Routes};
+use keys::Keys;
+
+/// A connection to Redis. Cheap to clone.
+#[derive(Clone)]
+pub struct Presence(Arc<Shared>);
+
+struct Shared {
+    pool: Pool,
+    settings: Settings,
+    keys: Keys,
+    seen: leases::Seen,
+}
+
+impl std::fmt::Debug for Presence {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Presence").field(&self.0.settings).finish()
+    }
+}
+
+/// The words for one gateway, as they come.
+pub struct Controls {
+    words: Receiver<Message>,
+    // The subscription lives as long as its client.
+    _client: SubscriberClient,
+}
+
+impl std::fmt::Debug for Controls {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Controls")
+    }
+}
+
+impl Presence {
+    /// Begins to connect, and connects again whenever the connection is lost. An error only for a URL that is none.
+    pub fn connect(settings: Settings) -> Result<Self, Error> {
+        let pool = settings.pool()?;
+        // The tasks live as long as the pool.
+        drop(pool.connect_pool());
+        let keys = Keys::new(&settings.prefix);
+        Ok(Self(Arc::new(Shared { pool, settings, keys, seen: leases::Seen::default() })))
+    }
+
+    /// Asks for a sign of life.
+    pub async fn ping(&self) -> Result<(), Error> {
+        self.0.pool.next().ping::<()>(None).await
+    }
+
+    pub(super) async fn register(
+        &self,
+        user: &UserId,
+        device: &DeviceId,
+        route: &Route,
+        max_devices: usize,
+    ) -> Result<Registration, Error> {
+        let first = self.try_register(user, device, route, max_devices).await?;
+        let refused = matches!(first, Registration::Superseded | Registration::Full);
+        // Rows of dead gateways refuse nobody.
+        if refused && self.remove_stale(user).await? {
+            return self.try_register(user, device, route, max_devices).await;
+        }
+        Ok(first)
+    }
+
+    async fn try_register(
+        &self,
+        user: &UserId,
+        device: &DeviceId,
+        route: &Route,
+        max_devices: usize,
+    ) -> Result<Registration, Error> {
+        let Shared { pool, keys, .. } = &*self.0;
+        let arguments = vec![device.as_str().to_owned(), row::encode(route), max_devices.to_string()];
+        let answer: Vec<String> =
+            scripts::REGISTER.evalsha_with_reload(pool.next(), keys.user(user), arguments).await?;
+        let mut answer = answer.into_iter();
+        Ok(match answer.next().as_deref() {
+            Some("superseded") => Registration::Superseded,
+            Some("full") => Registration::Full,
+            _ => Registration::Registered { displaced: answer.next().and_then(|text| row::decode(&text)) },
+        })
+    }
+
+    pub(super) async fn drop(&self, user: &UserId, device: &DeviceId, route: &Route) -> Result<(), Error> {
+        let Shared { pool, keys, .. } = &*self.0;
+        let arguments = vec![device.as_str().to_owned(), row::session(route)];
+        scripts::DROP.evalsha_with_reload(pool.next(), keys.user(user), arguments).await
+    }
+
+    /// The routes of each user whose gateway lives.
+    pub(super) async fn lookup(&self, users: &[UserId]) -> Result<Vec<Routes>, Error> {
+        let rows = self.rows(users).await?;
+        let gateways: BTreeSet<_> = rows.iter().flatten().map(|(_, route)| route.gateway.clone()).collect();
+        let Shared { pool, keys, seen, .. } = &*self.0;
+        let leases = leases::find(pool, keys, seen, gateways).await?;
+        let mut stale = Vec::new();
+        let mut found = Vec::with_capacity(users.len());
+        for (user, mut rows) in users.iter().zip(rows) {
+            rows.retain(|(device, route)| {
+                let lives = is_live(&leases, route);
+                if !lives {
+                    stale.push((user, device.clone(), route.clone()));
+                }
+                lives
+            });
+            found.push(rows);
+        }
+        try_join_all(stale.iter().map(|(user, device, route)| self.drop(user, device, route))).await?;
+        Ok(found)
+    }
+
+    /// Removes the user's rows of dead gateways; whether there were any.
+    async fn remove_stale(&self, user: &UserId) -> Result<bool, Error> {
+        let users = std::slice::from_ref(user);
+        let before = self.rows(users).await?.iter().flatten().count();
+        let after = self.lookup(users).await?.iter().flatten().count();
+        Ok(after < before)
+    }
+
+    /// The rows of each user as they stand.
+    async fn rows(&self, users: &[UserId]) -> Result<Vec<Routes>, Error> {
+        if users.is_empty() {
+            return Ok(Vec::new());
+        }
+        let pipeline = self.0.pool.next().pipeline();
+        for user in users {
+            let () = pipeline.hgetall(self.0.keys.user(user)).await?;
+        }
+        let hashes = pipeline.try_all::<HashMap<String, String>>().await;
+        hashes.into_iter().map(|hash| Ok(hash?.iter().filter_map(decode).collect())).collect()
+    }
+
+    pub(super) async fn begin_lease(&self, lease: &Lease) -> Result<(), Error> {
+        leases::begin(&self.0.pool, &self.0.keys, lease).await
+    }
+
+    pub(super) async fn extend_lease(&self, lease: &Lease) -> Result<bool, Error> {
+        leases::extend(&self.0.pool, &self.0.keys, lease).await
+    }
+
+    pub(super) async fn end_lease(&self, lease: &Lease) -> Result<(), Error> {
+        leases::end(&self.0.pool, &self.0.keys, lease).await
+    }
+
+    pub(super) async fn leases(&self) -> Result<Vec<Lease>, Error> {
+        leases::all(&self.0.pool, &self.0.keys).await
+    }
+
+    pub(super) fn forget(&self, gateway: &str) {
+        self.0.seen.forget(gateway);
+    }
+
+    pub(super) async fn tell(&self, gateway: &str, word: Control) -> Result<(), Error> {
+        self.0.pool.next().publish(self.0.keys.control(gateway), word.encode()).await
+    }
+
+    /// Listens to the words for a gateway; the client subscribes again after each loss of the connection.
+    pub(super) async fn listen(&self, gateway: &str) -> Result<Controls, Error> {
+        let client = self.0.settings.subscriber()?;
+        let words = client.message_rx();
+        drop(client.connect());
+        drop(client.manage_subscriptions());
+        client.wait_for_connect().await?;
+        client.subscribe(self.0.keys.control(gateway)).await?;
+        Ok(Controls { words, _client: client })
+    }
+}
+
+impl Controls {
+    /// The next word. Cancel safe.
+    pub(super) async fn next(&mut self) -> Control {
+        loop {
+            match self.words.recv().await {
+                Ok(message) => {
+                    let text = message.value.as_string();
+                    if let Some(word) = text.and_then(|text| Control::decode(&text)) {
+                        return word;
+                    }
+                }
+                // Words were lost; the comparison heals.
+                Err(RecvError::Lagged(_)) => {}
+                Err(RecvError::Closed) => std::future::pending().await,
+            }
+        }
+    }
+}
+
+fn is_live(leases: &HashMap<Arc<str>, Lease>, route: &Route) -> bool {
+    leases.get(&route.gateway).is_some_and(|lease| lease.incarnation == route.incarnation)
+}
+
+fn decode((device, text): (&String, &String)) -> Option<(DeviceId, Route)> {
+    Some((DeviceId::new(device).ok()?, row::decode(text)?))
+}
