@@ -264,6 +264,50 @@ describe("endings", () => {
     expect(ws.wires).toHaveLength(2);
   });
 
+  test("GoAway with alternatives: they come first, then the own address; the next time the own address alone", async () => {
+    ws = new FakeTransport("websocket");
+    const { client } = makeClient({ endpoints: async () => ({ websocket: "wss://own/ws" }) });
+    const next = async (): Promise<void> => void (await pass(600));
+    await next();
+    ws.opens();
+    await next();
+    ws.wire.welcome(0);
+    const alternatives = ["b:1", "c:1"];
+    ws.wire.says({ case: "goAway", value: { reason: CloseCode.DRAINING, retryAfterMs: 5_000n, alternatives } });
+    await pass(4_000);
+    expect(ws.wires).toHaveLength(1);
+    await pass(1_001);
+    // The first one refuses the connection, the second one is about to stop too, and names no other.
+    ws.fails();
+    await next();
+    ws.opens();
+    await next();
+    ws.wire.says({ case: "goAway", value: { reason: CloseCode.DRAINING, retryAfterMs: 9_000n } });
+    await next();
+    ws.opens();
+    await next();
+    ws.wire.welcome(0);
+    expect(client.status.state).toBe("connected");
+    client.dropConnection();
+    await next();
+    // Math.random is 0.5: of two the second one is drawn first.
+    const hosts = ws.wires.map(({ endpoints }) => new URL(endpoints.websocket).host);
+    expect(hosts).toEqual(["own", "c:1", "b:1", "own", "own"]);
+    const attempts = ws.wires.flatMap((wire) => wire.all("hello").map(({ attempt }) => attempt));
+    expect(attempts).toEqual([...new Set(attempts)].sort());
+  });
+
+  test("an alternative that refuses for good is the last", async () => {
+    const { closed } = makeClient({ endpoints: async () => ({ websocket: "wss://own/ws" }) });
+    await pass(1);
+    ws.wire.welcome(0);
+    ws.wire.says({ case: "goAway", value: { reason: CloseCode.DRAINING, retryAfterMs: 10n, alternatives: ["b:1"] } });
+    await pass(12);
+    ws.wire.says({ case: "error", value: { close: CloseCode.KICKED } });
+    await pass(60_000);
+    expect([closed, ws.wires.length]).toEqual([["KICKED"], 2]);
+  });
+
   test("REPLACED is final, until the application connects again", async () => {
     const { client, closed } = makeClient();
     await pass(1);
