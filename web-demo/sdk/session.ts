@@ -3,7 +3,7 @@
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { Alarm, within } from "./alarm";
 import type { Ending } from "./ending";
-import { codeName, TidegateError } from "./errors";
+import { closeCodeName, codeName, TidegateError } from "./errors";
 import {
   ClientFrameSchema,
   CloseCode,
@@ -214,9 +214,10 @@ export class Session {
 
   /** The server's last frame: the connection is closed from here, with the same code. */
   #onFarewell(code: number, frame: GoAway | ErrorFrame): void {
-    const { message: reason, retryAfterMs } = frame;
+    const reason = frame.message || closeCodeName(code);
     const alternatives = "alternatives" in frame ? frame.alternatives : undefined;
-    this.#finish({ code: code || undefined, reason, retryAfterMs: Number(retryAfterMs), alternatives }, code || CloseCode.NORMAL);
+    const retryAfterMs = Number(frame.retryAfterMs);
+    this.#finish({ code: code || undefined, reason, retryAfterMs, alternatives }, code || CloseCode.NORMAL);
   }
 
   /** @param closeWith the code to close the wire with; undefined when it is closed already */
