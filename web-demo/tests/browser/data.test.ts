@@ -6,23 +6,30 @@ import { Stage } from "./stage";
 
 const stage = Stage.use();
 
-test("a new epoch: the pages start over, with everything once", async () => {
+test("a back-up is restored under a new epoch: the pages start over, and show what there is, once", async () => {
   stage.expectFailingConnections();
+  const { server } = stage;
   const [alice, bob] = await stage.pair();
-  const texts = await chat(alice, bob, "before");
+  const texts = await chat(alice, bob, "backed up");
   await expectSame([alice, bob], texts);
-  const before = await alice.epoch();
-  await stage.server.terminate();
-  const drawn = await stage.server.newEpoch();
+  await server.terminate();
+  await server.backUp();
+  await server.run();
+  for (const tab of [alice, bob]) await tab.wake();
+  await expectSame([alice, bob], [...texts, ...(await chat(alice, bob, "after the back-up"))]);
+  const before = await alice.inbox();
+  await server.terminate();
+  const drawn = await server.restore();
   await alice.say("written in between");
   texts.push("written in between");
-  await stage.server.run();
+  await server.run();
   for (const tab of [alice, bob]) await tab.wake();
   await expectSame([alice, bob], texts);
-  expect([await alice.epoch(), await bob.epoch()]).toEqual([drawn, drawn]);
-  expect(drawn).not.toBe(before);
-  texts.push(...(await chat(alice, bob, "after")));
+  // Their seqs are those of the lines that the restore took away.
+  texts.push(...(await chat(alice, bob, "restored")));
   await expectSame([alice, bob], texts);
+  for (const tab of [alice, bob]) await tab.hasInbox({ epoch: drawn, cursor: texts.length });
+  expect([before.cursor, before.epoch === drawn]).toEqual([20, false]);
   await bob.page.reload();
   await bob.isConnected();
   await expectSame([alice, bob], texts);
@@ -52,6 +59,7 @@ test("history that is gone: the page says so, and goes on from what there is", a
   const seqs = shown.map(({ convSeq }) => convSeq);
   expect(seqs).toEqual([...new Set(seqs)].sort((a, b) => a - b));
   await bob.say("still here");
+  await bob.hasInbox({ epoch: (await alice.inbox()).epoch, cursor: known.length + missed.length + 2 });
   await expectSame([alice], [...known, ...missed, "and on", "still here"]);
 
   await bob.page.reload();

@@ -1,6 +1,7 @@
 // Pages of the demo as the tests use them: by its controls and by what it shows.
 
 import { chromium, type Browser, type BrowserContext, type Page } from "playwright-core";
+import { expect } from "vitest";
 
 /** A message as the page shows it. */
 export interface Shown {
@@ -109,12 +110,17 @@ export class Tab {
     return () => seen.evaluate((map) => [...map.values()].map((states) => states.join(" ")));
   }
 
-  /** The epoch that the device has kept. */
-  epoch(): Promise<string> {
+  /** What the device has kept of its inbox. */
+  inbox(): Promise<{ epoch: string; cursor: number; above: unknown[] }> {
     return this.page.evaluate(() => {
       const key = Object.keys(sessionStorage).find((name) => /^tidegate:.*:inbox:/.test(name)) ?? "";
-      return (JSON.parse(sessionStorage.getItem(key) ?? "{}") as { epoch?: string }).epoch ?? "";
+      return JSON.parse(sessionStorage.getItem(key) ?? "{}") as { epoch: string; cursor: number; above: unknown[] };
     });
+  }
+
+  /** Waits until the device has everything up to a cursor, and nothing above it. */
+  async hasInbox(wanted: { epoch: string; cursor: number }): Promise<void> {
+    await expect.poll(() => this.inbox(), { timeout: LIMIT_MS }).toEqual({ ...wanted, above: [] });
   }
 
   /** What the page shows, from top to bottom. */

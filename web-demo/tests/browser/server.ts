@@ -2,7 +2,7 @@
 
 import { execFile, spawn, type ChildProcess } from "node:child_process";
 import { createSocket } from "node:dgram";
-import { mkdtemp, rm } from "node:fs/promises";
+import { cp, mkdtemp, rm } from "node:fs/promises";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -93,8 +93,15 @@ export class Server {
     });
   }
 
-  /** Draws a new epoch for the data of a server that is down. @returns it */
-  newEpoch(): Promise<string> {
+  /** Copies the data of a server that is down. */
+  async backUp(): Promise<void> {
+    await cp(this.data, this.#backUp, { recursive: true });
+  }
+
+  /** Puts the copy in the place of the data, under a new epoch. @returns it */
+  async restore(): Promise<string> {
+    await rm(this.data, { recursive: true });
+    await cp(this.#backUp, this.data, { recursive: true });
     return this.#command("store", "new-epoch");
   }
 
@@ -106,13 +113,17 @@ export class Server {
   /** Ends the program and removes its data. */
   async stop(): Promise<void> {
     await this.kill();
-    await rm(this.data, { recursive: true, force: true });
+    for (const folder of [this.data, this.#backUp]) await rm(folder, { recursive: true, force: true });
   }
 
   /** Runs another command of the program on the same data. @returns what it prints */
   async #command(...args: string[]): Promise<string> {
     const { stdout } = await promisify(execFile)(program(), [...args, "--data", this.data], { env: environment() });
     return stdout.trim();
+  }
+
+  get #backUp(): string {
+    return `${this.data}-back-up`;
   }
 
   #keep(chunk: Buffer): void {
