@@ -83,15 +83,18 @@ test("the minimal page chats", async () => {
 });
 
 test("on a phone the list and the conversation take turns", async () => {
-  const tab = await stage.tab("alice", "bob", await stage.newContext({ viewport: { width: 360, height: 740 } }));
-  await tab.say("hi");
+  const peer = "a.name-that-nobody@would.ever.choose-for.himself";
+  const tab = await stage.tab("alice", peer, await stage.newContext({ viewport: { width: 360, height: 740 } }));
+  await tab.say("Donaudampfschifffahrtsgesellschaftskapitän".repeat(3));
   await tab.hasSettled(1);
+  const fits = (): Promise<boolean> => tab.page.evaluate(() => document.querySelector("#send")!.getBoundingClientRect().right <= innerWidth);
+  expect(await fits()).toBe(true);
   expect(await tab.page.isVisible("#conversations")).toBe(false);
   await tab.page.click("#back");
   await tab.page.waitForSelector("#conversations", { state: "visible" });
   expect(await tab.page.isVisible("#composer")).toBe(false);
   const overflow = await tab.page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
   expect(overflow).toBeLessThanOrEqual(0);
-  await tab.page.click('.item[data-peer="bob"]');
+  await tab.page.click(`.item[data-peer="${peer}"]`);
   await tab.page.waitForSelector("#composer", { state: "visible" });
 });

@@ -15,8 +15,10 @@ test("a reload keeps the history, and what was not sent yet is sent", async () =
   await alice.set("network", false);
   await alice.say("written offline");
   await alice.page.waitForSelector('.message[data-state="sending"]');
+  await alice.page.getByText("You are offline").waitFor();
   await alice.page.reload();
   await alice.isConnected();
+  await alice.page.waitForSelector("#note", { state: "hidden" });
   await expectSame([alice, bob], [...texts, "written offline"]);
 });
 
