@@ -316,10 +316,8 @@ export declare class TidegateClient {
 	pull(timeline: string, range: PullRange): Promise<HistoryPage>;
 	/** Fetches a new token and hands it to the running session. The client does this by itself before a token ends. */
 	refreshToken(): Promise<void>;
-	/** For demonstrations and tests: `false` drops the connection without a word and stays away until `true`. */
+	/** For demonstrations and tests: `false` cuts the connection without a word and stays away until `true`. */
 	setOnline(isOnline: boolean): void;
-	/** For demonstrations and tests: drops the connection without a word; the client comes back by itself. */
-	dropConnection(): void;
 	/** Chooses other transports and reconnects over them. */
 	setTransports(transports: Transport[]): void;
 	/** Acknowledges, takes leave and ends the client. What is not stored stays in the store for the next one. */

@@ -95,10 +95,12 @@ export class App {
     this.#markRead();
   }
 
+  /** Cuts the network, or mends it. */
   setOnline(isOnline: boolean): void {
     this.#client.setOnline(isOnline);
   }
 
+  /** Uses nothing but WebSocket, or everything again. */
   forceWebSocket(isForced: boolean): void {
     this.#client.setTransports(isForced ? [webSocketTransport()] : [webTransportTransport(), webSocketTransport()]);
   }
