@@ -12,6 +12,7 @@ export default defineConfig(({ mode }) => ({
   test: {
     include: INCLUDED[mode] ?? ["tests/browser/**/*.test.ts"],
     fileParallelism: false,
+    disableConsoleIntercept: true,
     testTimeout: 300_000,
     hookTimeout: 60_000,
   },
