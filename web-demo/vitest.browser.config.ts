@@ -1,11 +1,18 @@
-// The tests in a real browser against the real program; `--mode screenshots` takes the README's pictures instead.
+// The tests in a real browser against the real program; `--mode screenshots` takes the README's pictures instead, and
+// `--mode fallback` measures how long connecting takes.
 
 import { defineConfig } from "vitest/config";
 
+const INCLUDED: Record<string, string[]> = {
+  screenshots: ["tests/browser/screenshots.ts"],
+  fallback: ["tests/bench/fallback.ts"],
+};
+
 export default defineConfig(({ mode }) => ({
   test: {
-    include: mode === "screenshots" ? ["tests/browser/screenshots.ts"] : ["tests/browser/**/*.test.ts"],
+    include: INCLUDED[mode] ?? ["tests/browser/**/*.test.ts"],
     fileParallelism: false,
+    disableConsoleIntercept: true,
     testTimeout: 300_000,
     hookTimeout: 60_000,
   },

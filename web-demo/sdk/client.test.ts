@@ -28,6 +28,9 @@ afterEach(() => {
 
 const pass = (ms: number): Promise<unknown> => vi.advanceTimersByTimeAsync(ms);
 
+/** The connection breaks. */
+const lose = (): void => ws.wire.events?.closed(undefined, "lost");
+
 function makeClient(options: Partial<ClientOptions> = {}): { client: TidegateClient; seqs: number[]; closed: string[]; states: string[] } {
   const client = new TidegateClient({
     endpoints: async () => ({ websocket: "ws://x" }),
@@ -51,7 +54,7 @@ const receipt = (localId: string, status: ReceiptStatus, more = {}): never =>
 
 describe("Hello", () => {
   test("the first one has no position, a resume has, and the attempt grows", async () => {
-    const { client, states } = makeClient({ start: "head" });
+    const { states } = makeClient({ start: "head" });
     await pass(1);
     expect(ws.wire.all("hello")[0]).toMatchObject({ token: "token 1", deviceId: "d", start: { from: { case: "head", value: true } } });
     expect(ws.wire.lanesAreRead).toBe(false);
@@ -59,7 +62,7 @@ describe("Hello", () => {
     expect(ws.wire.lanesAreRead).toBe(true);
     ws.wire.delivers(41);
     const first = ws.wire.all("hello")[0];
-    client.dropConnection();
+    lose();
     await pass(1_000);
     const second = ws.wire.all("hello")[0];
     expect(ws.wires).toHaveLength(2);
@@ -109,7 +112,7 @@ describe("Hello", () => {
     await pass(1);
     ws.wire.welcome(0);
     ws.wire.delivers(1);
-    client.dropConnection();
+    lose();
     await pass(1_000);
     ws.wire.welcome(0, { epoch: "f" });
     ws.wire.delivers(1);
@@ -264,6 +267,50 @@ describe("endings", () => {
     expect(ws.wires).toHaveLength(2);
   });
 
+  test("GoAway with alternatives: they come first, then the own address; the next time the own address alone", async () => {
+    ws = new FakeTransport("websocket");
+    const { client } = makeClient({ endpoints: async () => ({ websocket: "wss://own/ws" }) });
+    const next = async (): Promise<void> => void (await pass(600));
+    await next();
+    ws.opens();
+    await next();
+    ws.wire.welcome(0);
+    const alternatives = ["b:1", "c:1"];
+    ws.wire.says({ case: "goAway", value: { reason: CloseCode.DRAINING, retryAfterMs: 5_000n, alternatives } });
+    await pass(4_000);
+    expect(ws.wires).toHaveLength(1);
+    await pass(1_001);
+    // The first one refuses the connection, the second one is about to stop too, and names no other.
+    ws.fails();
+    await next();
+    ws.opens();
+    await next();
+    ws.wire.says({ case: "goAway", value: { reason: CloseCode.DRAINING, retryAfterMs: 9_000n } });
+    await next();
+    ws.opens();
+    await next();
+    ws.wire.welcome(0);
+    expect(client.status.state).toBe("connected");
+    lose();
+    await next();
+    // Math.random is 0.5: of two the second one is drawn first.
+    const hosts = ws.wires.map(({ endpoints }) => new URL(endpoints.websocket).host);
+    expect(hosts).toEqual(["own", "c:1", "b:1", "own", "own"]);
+    const attempts = ws.wires.flatMap((wire) => wire.all("hello").map(({ attempt }) => attempt));
+    expect(attempts).toEqual([...new Set(attempts)].sort());
+  });
+
+  test("an alternative that refuses for good is the last", async () => {
+    const { closed } = makeClient({ endpoints: async () => ({ websocket: "wss://own/ws" }) });
+    await pass(1);
+    ws.wire.welcome(0);
+    ws.wire.says({ case: "goAway", value: { reason: CloseCode.DRAINING, retryAfterMs: 10n, alternatives: ["b:1"] } });
+    await pass(12);
+    ws.wire.says({ case: "error", value: { close: CloseCode.KICKED } });
+    await pass(60_000);
+    expect([closed, ws.wires.length]).toEqual([["KICKED"], 2]);
+  });
+
   test("REPLACED is final, until the application connects again", async () => {
     const { client, closed } = makeClient();
     await pass(1);
@@ -335,7 +382,7 @@ describe("pull", () => {
     ws.wire.welcome(0);
     await pass(0);
     expect(ws.wire.all("pull")).toMatchObject([{ timeline: "d:alice:bob", from: { case: "before", value: 0n }, limit: 50n }]);
-    client.dropConnection();
+    lose();
     await pass(1_000);
     ws.wire.welcome(0);
     await pass(0);

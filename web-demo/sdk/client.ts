@@ -21,7 +21,8 @@ import { isId, type Message, type Outgoing } from "./message";
 import type { ClientEvents, ClientOptions, ConnectionStatus, OutgoingSignal } from "./options";
 import { isPageVisible, watchPage } from "./page-events";
 import { Receiver, type ReceiverEvents } from "./receiver";
-import { Sends, type SendHandle } from "./sends";
+import type { SendHandle } from "./send-handle";
+import { Sends } from "./sends";
 import type { ServerKind, Session } from "./session";
 import { defaultStore, DeviceState } from "./state";
 import { claimsOf, TokenSource } from "./token";
@@ -144,14 +145,9 @@ export class TidegateClient {
     await this.#connector.session?.refresh(token);
   }
 
-  /** For demonstrations and tests: `false` drops the connection without a word and stays away until `true`. */
+  /** For demonstrations and tests: `false` cuts the connection without a word and stays away until `true`. */
   setOnline(isOnline: boolean): void {
     this.#connector.setOnline(isOnline);
-  }
-
-  /** For demonstrations and tests: drops the connection without a word; the client comes back by itself. */
-  dropConnection(): void {
-    this.#connector.reconnect("the connection was dropped", "now");
   }
 
   /** Chooses other transports and reconnects over them. */

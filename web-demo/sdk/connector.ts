@@ -6,6 +6,7 @@ import { TidegateError } from "./errors";
 import type { Hello } from "./gen/tidegate/v1/client_pb";
 import { APPLICATION_TIMEOUT_MS, STABLE_SESSION_MS } from "./limits";
 import { openFirst } from "./race";
+import { Route } from "./route";
 import { Session, type SessionEvents } from "./session";
 import type { TokenSource } from "./token";
 import type { Endpoints, Transport, Wire } from "./transport";
@@ -36,6 +37,7 @@ export interface ConnectorOptions {
 export class Connector {
   #transports: Transport[];
   readonly #options: ConnectorOptions;
+  readonly #route = new Route();
   #session: Session | undefined;
   #isRunning = false;
   #isOnline = true;
@@ -110,6 +112,7 @@ export class Connector {
         continue;
       }
       const ending = await this.#live();
+      this.#route.note(ending.alternatives);
       if (!this.#isRunning || run !== this.#run) return;
       const next = nextAfter(ending, this.#failures++, this.#tokenIsNew, Math.random());
       if (next.action === "stop") {
@@ -141,7 +144,7 @@ export class Connector {
       if (wasNew && Date.now() - since >= STABLE_SESSION_MS) this.#tokenIsNew = false;
       return ending;
     } catch (error) {
-      return error instanceof EndedEarly ? error.ending : { reason: error instanceof Error ? error.message : String(error) };
+      return error instanceof EndedEarly ? error.ending : { reason: reasonOf(error) };
     } finally {
       if (this.#session === session) this.#session = undefined;
     }
@@ -150,24 +153,37 @@ export class Connector {
   async #open(abort: AbortSignal): Promise<Session> {
     const now = Date.now();
     const token = this.#tokenIsNew ? this.#options.tokens.renew(now) : this.#options.tokens.current(now);
-    const [good, endpoints] = await within(
+    const [good, own] = await within(
       unlessAborted(Promise.all([token, this.#options.endpoints()]), abort),
       APPLICATION_TIMEOUT_MS,
       "the application's token or endpoints",
     );
+    let ending: Ending = { reason: "no server can be reached" };
+    for (const endpoints of this.#route.round(own, Math.random)) {
+      const outcome = await this.#openAt(endpoints, good, abort);
+      if (outcome instanceof Session) return outcome;
+      ending = outcome;
+      if (abort.aborted || (ending.code !== undefined && isFinal(ending.code))) break;
+    }
+    throw new EndedEarly(ending);
+  }
+
+  /** Tries one server, with one transport less after each that opened and had no Welcome. */
+  async #openAt(endpoints: Endpoints, token: string, abort: AbortSignal): Promise<Session | Ending> {
     let transports = this.#transports.filter((transport) => transport.isUsable(endpoints));
     let ending: Ending = { reason: "no transport can be used here" };
     while (transports.length > 0) {
-      const winner = await openFirst(transports, endpoints, abort);
+      const winner = await openFirst(transports, endpoints, abort).catch(reasonOf);
+      if (typeof winner === "string") return { reason: winner };
       const session = this.#begin(winner.wire);
-      const welcome = await session.hello({ case: "hello", value: this.#options.hello(winner.wire, good) });
+      const welcome = await session.hello({ case: "hello", value: this.#options.hello(winner.wire, token) });
       if (welcome) return session;
       ending = await session.ended;
       const isAnswer = ending.code !== undefined && (isFinal(ending.code) || Boolean(ending.retryAfterMs));
       if (isAnswer || abort.aborted) break;
       transports = transports.filter((transport) => transport !== winner.transport);
     }
-    throw new EndedEarly(ending);
+    return ending;
   }
 
   #begin(wire: Wire): Session {
@@ -204,6 +220,10 @@ class EndedEarly extends Error {
     super(ending.reason);
     this.ending = ending;
   }
+}
+
+function reasonOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }
 
 function unlessAborted<T>(promise: Promise<T>, abort: AbortSignal): Promise<T> {

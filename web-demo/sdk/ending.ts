@@ -11,6 +11,8 @@ export interface Ending {
   reason: string;
   /** How long the server asked to stay away, in milliseconds. */
   retryAfterMs?: number | undefined;
+  /** The servers it named to go to instead, as `host:port`. */
+  alternatives?: string[] | undefined;
 }
 
 /** What to do after an {@link Ending}. */

@@ -17,7 +17,7 @@ export type {
   SignalEvent,
   WelcomeEvent,
 } from "./options";
-export type { SendHandle, SendState } from "./sends";
+export type { SendHandle, SendState } from "./send-handle";
 export { memoryStore, type Store } from "./state";
 export type { Endpoints, Transport, Wire, WireEvents } from "./transport";
 export { webSocketTransport } from "./websocket";

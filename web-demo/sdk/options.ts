@@ -2,7 +2,7 @@
 
 import type { TidegateError } from "./errors";
 import type { Message } from "./message";
-import type { SendHandle } from "./sends";
+import type { SendHandle } from "./send-handle";
 import type { Store } from "./state";
 import type { Endpoints, Transport } from "./transport";
 

@@ -3,13 +3,14 @@
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { Alarm, within } from "./alarm";
 import type { Ending } from "./ending";
-import { codeName, TidegateError } from "./errors";
+import { closeCodeName, codeName, TidegateError } from "./errors";
 import {
   ClientFrameSchema,
   CloseCode,
   ServerFrameSchema,
   type ClientFrame,
   type Error as ErrorFrame,
+  type GoAway,
   type ServerFrame,
   type Welcome,
 } from "./gen/tidegate/v1/client_pb";
@@ -176,7 +177,7 @@ export class Session {
       case "pong":
         return this.#onPong(id, kind);
       case "goAway":
-        return this.#onFarewell(kind.value.reason, kind.value.message, Number(kind.value.retryAfterMs));
+        return this.#onFarewell(kind.value.reason, kind.value);
       case "error":
         return this.#onError(id || kind.value.id, kind.value);
       case "page":
@@ -204,7 +205,7 @@ export class Session {
   }
 
   #onError(id: number, frame: ErrorFrame): void {
-    if (frame.close) return this.#onFarewell(frame.close, frame.message, Number(frame.retryAfterMs));
+    if (frame.close) return this.#onFarewell(frame.close, frame);
     const error = new TidegateError(codeName(frame.code), frame.message, Number(frame.retryAfterMs));
     const request = this.#requests.get(id);
     if (request) request.reject(error);
@@ -212,8 +213,11 @@ export class Session {
   }
 
   /** The server's last frame: the connection is closed from here, with the same code. */
-  #onFarewell(code: number, reason: string, retryAfterMs: number): void {
-    this.#finish({ code: code || undefined, reason, retryAfterMs }, code || CloseCode.NORMAL);
+  #onFarewell(code: number, frame: GoAway | ErrorFrame): void {
+    const reason = frame.message || closeCodeName(code);
+    const alternatives = "alternatives" in frame ? frame.alternatives : undefined;
+    const retryAfterMs = Number(frame.retryAfterMs);
+    this.#finish({ code: code || undefined, reason, retryAfterMs, alternatives }, code || CloseCode.NORMAL);
   }
 
   /** @param closeWith the code to close the wire with; undefined when it is closed already */

@@ -1,6 +1,7 @@
 // What a device keeps between page loads: attempt, inbox and pending sends, in a storage of the browser's kind.
 
 import { fromBinary, toBinary } from "@bufbuild/protobuf";
+import { decodeBase64, encodeBase64 } from "./base64";
 import { MsgSchema, type Msg } from "./gen/tidegate/v1/message_pb";
 import type { InboxSnapshot } from "./inbox";
 
@@ -132,17 +133,6 @@ function decodeMsg(text: string): Msg[] {
   } catch {
     return [];
   }
-}
-
-function encodeBase64(bytes: Uint8Array): string {
-  let binary = "";
-  for (let at = 0; at < bytes.length; at += 0x8000) binary += String.fromCharCode(...bytes.subarray(at, at + 0x8000));
-  return btoa(binary);
-}
-
-/** The bytes of a base64 text. */
-export function decodeBase64(text: string): Uint8Array<ArrayBuffer> {
-  return Uint8Array.from(atob(text), (char) => char.charCodeAt(0));
 }
 
 const MAX_PENDING_CHARS = 1_000_000;

@@ -1,5 +1,7 @@
 // When a token is renewed, and the cache that does it. Reads a JWT's claims; verifies nothing, that is the server's part.
 
+import { decodeBase64 } from "./base64";
+
 /** What the client reads of a token; undefined where the token does not say. */
 export interface Claims {
   /** The user. */
@@ -12,8 +14,7 @@ export interface Claims {
 export function claimsOf(token: string): Claims {
   try {
     const payload = (token.split(".")[1] ?? "").replace(/-/g, "+").replace(/_/g, "/");
-    const bytes = Uint8Array.from(atob(payload), (char) => char.charCodeAt(0));
-    const claims = JSON.parse(new TextDecoder().decode(bytes)) as { sub?: unknown; exp?: unknown };
+    const claims = JSON.parse(new TextDecoder().decode(decodeBase64(payload))) as { sub?: unknown; exp?: unknown };
     return {
       sub: typeof claims.sub === "string" ? claims.sub : undefined,
       expiresAt: typeof claims.exp === "number" ? claims.exp * 1000 : undefined,

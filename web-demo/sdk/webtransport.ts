@@ -1,10 +1,10 @@
 // WebTransport as a transport: a control stream opened here, lanes and answers on streams of the server's, datagrams.
 
 import { fromBinary } from "@bufbuild/protobuf";
+import { decodeBase64 } from "./base64";
 import { delimit, FrameSplitter } from "./framing";
 import { CloseCode, StreamHeaderSchema } from "./gen/tidegate/v1/client_pb";
 import { LANES, MAX_DATAGRAM_BYTES } from "./limits";
-import { decodeBase64 } from "./state";
 import type { Endpoints, Transport, Wire, WireEvents } from "./transport";
 
 /** The WebTransport transport, for browsers that have it. */

@@ -67,7 +67,7 @@ export class App {
     try {
       this.#onState(this.#client.send({ receiverId: this.#open.peer, content: text }));
     } catch (error) {
-      toast(error instanceof TidegateError ? `Not sent: ${error.message}` : "Not sent");
+      toast(`Not sent: ${whyNot(error)}.`);
       return false;
     }
     this.#typing.sent();
@@ -95,10 +95,12 @@ export class App {
     this.#markRead();
   }
 
+  /** Cuts the network, or mends it. */
   setOnline(isOnline: boolean): void {
     this.#client.setOnline(isOnline);
   }
 
+  /** Uses nothing but WebSocket, or everything again. */
   forceWebSocket(isForced: boolean): void {
     this.#client.setTransports(isForced ? [webSocketTransport()] : [webTransportTransport(), webSocketTransport()]);
   }
@@ -233,6 +235,12 @@ export class App {
       document.title = unread > 0 ? `(${unread}) tidegate` : "tidegate";
     });
   }
+}
+
+/** Why a message was not taken, in the reader's words. */
+function whyNot(error: unknown): string {
+  if (!(error instanceof TidegateError)) return "something went wrong";
+  return error.code === "TOO_LARGE" ? "a message is at most 64 KiB" : error.message;
 }
 
 function showBanner(code: string, reason: string): void {

@@ -32,12 +32,18 @@ export function icon(name: string): SVGSVGElement {
 
 /** A round picture of a user: initials on a colour of the name's own. */
 export function avatar(user: string): HTMLElement {
-  const element = make("span", "avatar", user.slice(0, 2));
+  const element = make("span", "avatar", initialsOf(user));
   let hue = 0;
   for (const char of user) hue = (hue * 31 + char.charCodeAt(0)) % 360;
   element.style.setProperty("--hue", String(hue));
   element.setAttribute("aria-hidden", "true");
   return element;
+}
+
+/** The first letters of the first two words, or the first two letters of the only one. */
+function initialsOf(user: string): string {
+  const [first = user, second] = user.split(/[._@+-]+/).filter((word) => word !== "");
+  return second ? first.slice(0, 1) + second.slice(0, 1) : first.slice(0, 2);
 }
 
 /** The time of day, as the reader writes it. */

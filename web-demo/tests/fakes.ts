@@ -2,7 +2,7 @@
 
 import { create, fromBinary, toBinary, type MessageInitShape } from "@bufbuild/protobuf";
 import { ClientFrameSchema, ServerFrameSchema, type ClientFrame } from "../sdk/gen/tidegate/v1/client_pb";
-import type { Transport, Wire, WireEvents } from "../sdk";
+import type { Endpoints, Transport, Wire, WireEvents } from "../sdk";
 
 type ServerKind = NonNullable<MessageInitShape<typeof ServerFrameSchema>["kind"]>;
 
@@ -17,7 +17,11 @@ export class FakeWire implements Wire {
   lanesAreRead = false;
   events: WireEvents | undefined;
 
-  constructor(readonly transport: string) {}
+  constructor(
+    readonly transport: string,
+    /** Where the client wanted to go. */
+    readonly endpoints: Endpoints,
+  ) {}
 
   start(events: WireEvents): void {
     this.events = events;
@@ -82,8 +86,8 @@ export class FakeTransport implements Transport {
     return true;
   }
 
-  open(): Promise<Wire> {
-    const wire = new FakeWire(this.name);
+  open(endpoints: Endpoints): Promise<Wire> {
+    const wire = new FakeWire(this.name, endpoints);
     this.wires.push(wire);
     return new Promise((resolve, reject) => {
       this.#settle.push({ open: () => resolve(wire), fail: () => reject(new Error("refused")) });

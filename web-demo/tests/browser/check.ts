@@ -17,6 +17,17 @@ export async function expectSame(tabs: Tab[], texts: string[]): Promise<void> {
   for (const other of others) expect(other).toEqual(first);
 }
 
+/** Five lines each, in turns. @returns the texts */
+export async function chat(alice: Tab, bob: Tab, name: string): Promise<string[]> {
+  const texts = [];
+  for (let n = 0; n < 5; n++) {
+    await alice.say(`${name} ping ${n}`);
+    await bob.say(`${name} pong ${n}`);
+    texts.push(`${name} ping ${n}`, `${name} pong ${n}`);
+  }
+  return texts;
+}
+
 function hasState({ state, isOwn }: Shown): boolean {
   return state === (isOwn ? "stored" : "received");
 }

@@ -1,6 +1,7 @@
 // Pages of the demo as the tests use them: by its controls and by what it shows.
 
-import { chromium, type Browser, type BrowserContext, type BrowserContextOptions, type Page } from "playwright-core";
+import { chromium, type Browser, type BrowserContext, type Page } from "playwright-core";
+import { expect } from "vitest";
 
 /** A message as the page shows it. */
 export interface Shown {
@@ -24,13 +25,7 @@ export function launch(): Promise<Browser> {
 
 /** A tab of the demo, signed in. */
 export class Tab {
-  /** Errors on the console and uncaught ones, in order. */
-  readonly errors: string[] = [];
-
-  constructor(readonly page: Page) {
-    page.on("console", (message) => message.type() === "error" && this.errors.push(message.text()));
-    page.on("pageerror", (error) => this.errors.push(String(error)));
-  }
+  constructor(readonly page: Page) {}
 
   /** Opens the demo for a user, in conversation with another one. */
   static async open(context: BrowserContext, url: string, user: string, peer: string): Promise<Tab> {
@@ -52,23 +47,80 @@ export class Tab {
     await this.page.press("#composer", "Enter");
   }
 
-  /** Sends many texts as fast as the page takes them. */
-  async sayAll(texts: string[]): Promise<void> {
-    await this.page.evaluate((all) => {
+  /** Sends many texts as fast as the page takes them, or in bursts. */
+  async sayAll(texts: string[], { burst = texts.length, pauseMs = 0 } = {}): Promise<void> {
+    const say = async ([all, burst, pauseMs]: [string[], number, number]): Promise<void> => {
       const composer = document.querySelector<HTMLTextAreaElement>("#composer");
       const form = document.querySelector<HTMLFormElement>("#composer-form");
       if (!composer || !form) throw new Error("no conversation is open");
-      for (const text of all) {
+      for (const [index, text] of all.entries()) {
+        if (index > 0 && index % burst === 0) await new Promise((resolve) => setTimeout(resolve, pauseMs));
         composer.value = text;
         form.requestSubmit();
       }
-    }, texts);
+    };
+    await this.page.evaluate(say, [texts, burst, pauseMs] as [string[], number, number]);
   }
 
   /** Flips a switch. */
   async set(id: "network" | "force-websocket", isOn: boolean): Promise<void> {
     const isNow = await this.page.isChecked(`#${id}`);
     if (isNow !== isOn) await this.page.press(`#${id}`, "Space");
+  }
+
+  /** Tells the page that the network is back, so that it does not wait any longer. */
+  async wake(): Promise<void> {
+    await this.page.evaluate(() => window.dispatchEvent(new Event("online")));
+  }
+
+  /** Waits for the banner that says why the connection ended for good. */
+  async banner(text: RegExp): Promise<void> {
+    await this.page.locator("#banner").getByText(text).waitFor({ timeout: LIMIT_MS });
+  }
+
+  /** From now on notes what the badge says, one after the other: the state, and why there is no session. */
+  async recordConnection(): Promise<() => Promise<string[]>> {
+    const seen = await this.page.evaluateHandle(() => {
+      const badge = document.querySelector<HTMLElement>("#badge");
+      if (!badge) throw new Error("there is no badge");
+      const seen: string[] = [];
+      new MutationObserver(() => seen.push(`${badge.dataset.state}: ${badge.title}`)).observe(badge, { attributes: true });
+      return seen;
+    });
+    return () => seen.jsonValue();
+  }
+
+  /** From now on notes for each message which states it is shown in, one after the other. */
+  async recordMessages(): Promise<() => Promise<string[]>> {
+    const seen = await this.page.evaluateHandle(() => {
+      const seen = new Map<string, string[]>();
+      const note = (element: HTMLElement, state: string | null | undefined): void => {
+        const states = seen.get(element.dataset.localId ?? "") ?? [];
+        seen.set(element.dataset.localId ?? "", states);
+        if (state && states.at(-1) !== state) states.push(state);
+      };
+      const messages = document.querySelector("#messages") ?? document;
+      new MutationObserver((records) => {
+        // The old values first: what changed twice in one turn would otherwise be noted once.
+        for (const { type, target, oldValue } of records) if (type === "attributes") note(target as HTMLElement, oldValue);
+        for (const element of document.querySelectorAll<HTMLElement>("#messages .message")) note(element, element.dataset.state);
+      }).observe(messages, { subtree: true, childList: true, attributeFilter: ["data-state"], attributeOldValue: true });
+      return seen;
+    });
+    return () => seen.evaluate((map) => [...map.values()].map((states) => states.join(" ")));
+  }
+
+  /** What the device has kept of its inbox. */
+  inbox(): Promise<{ epoch: string; cursor: number; above: unknown[] }> {
+    return this.page.evaluate(() => {
+      const key = Object.keys(sessionStorage).find((name) => /^tidegate:.*:inbox:/.test(name)) ?? "";
+      return JSON.parse(sessionStorage.getItem(key) ?? "{}") as { epoch: string; cursor: number; above: unknown[] };
+    });
+  }
+
+  /** Waits until the device has everything up to a cursor, and nothing above it. */
+  async hasInbox(wanted: { epoch: string; cursor: number }): Promise<void> {
+    await expect.poll(() => this.inbox(), { timeout: LIMIT_MS }).toEqual({ ...wanted, above: [] });
   }
 
   /** What the page shows, from top to bottom. */
@@ -82,6 +134,12 @@ export class Tab {
     );
   }
 
+  /** Waits until that many own messages are stored, whatever becomes of the others. */
+  async hasStored(count: number): Promise<void> {
+    const isEnough = (wanted: number): boolean => document.querySelectorAll('.message[data-state="stored"]').length >= wanted;
+    await this.page.waitForFunction(isEnough, count, { timeout: LIMIT_MS });
+  }
+
   /** Waits until the page shows that many messages, all of them with their place. */
   async hasSettled(count: number): Promise<void> {
     const isSettled = (wanted: number): boolean => {
@@ -93,18 +151,6 @@ export class Tab {
       throw new Error(`waited for ${count} messages, shown are ${texts.length}: ${texts.join(", ")}`, { cause: error });
     });
   }
-}
-
-/** A context whose pages have no WebTransport. */
-export async function withoutWebTransport(browser: Browser): Promise<BrowserContext> {
-  const context = await browser.newContext();
-  await context.addInitScript(() => Reflect.deleteProperty(globalThis, "WebTransport"));
-  return context;
-}
-
-/** A context of a phone's width, or with other colours, or both. */
-export function looking(browser: Browser, options: BrowserContextOptions): Promise<BrowserContext> {
-  return browser.newContext(options);
 }
 
 /** Ends a hang; no verdict depends on it. */

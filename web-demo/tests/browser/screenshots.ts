@@ -3,7 +3,7 @@
 import { join } from "node:path";
 import type { Browser } from "playwright-core";
 import { afterAll, beforeAll, test } from "vitest";
-import { launch, looking, Tab } from "./pages";
+import { launch, Tab } from "./pages";
 import { Server } from "./server";
 
 const FOLDER = join(import.meta.dirname, "../../../docs/images");
@@ -30,7 +30,7 @@ afterAll(async () => {
 });
 
 test("screenshots", async () => {
-  const desktop = await looking(browser, { viewport: { width: 1100, height: 720 }, deviceScaleFactor: 2 });
+  const desktop = await browser.newContext({ viewport: { width: 1100, height: 720 }, deviceScaleFactor: 2 });
   const alice = await Tab.open(desktop, server.url, "alice", "bob");
   const bob = await Tab.open(desktop, server.url, "bob", "alice");
   for (const [index, [who, text]] of LINES.entries()) {
@@ -54,12 +54,12 @@ test("screenshots", async () => {
   await alice.set("network", true);
   await alice.hasSettled(LINES.length + 1);
 
-  const dark = await looking(browser, { viewport: { width: 1100, height: 720 }, deviceScaleFactor: 2, colorScheme: "dark" });
+  const dark = await browser.newContext({ viewport: { width: 1100, height: 720 }, deviceScaleFactor: 2, colorScheme: "dark" });
   const inTheDark = await Tab.open(dark, server.url, "bob", "alice");
   await inTheDark.hasSettled(LINES.length + 1);
   await inTheDark.page.screenshot({ path: join(FOLDER, "demo-dark.png") });
 
-  const phone = await looking(browser, { viewport: { width: 360, height: 740 }, deviceScaleFactor: 2, isMobile: true, hasTouch: true });
+  const phone = await browser.newContext({ viewport: { width: 360, height: 740 }, deviceScaleFactor: 2, isMobile: true, hasTouch: true });
   const onThePhone = await Tab.open(phone, server.url, "alice", "bob");
   await onThePhone.hasSettled(LINES.length + 1);
   await onThePhone.page.screenshot({ path: join(FOLDER, "demo-phone.png") });

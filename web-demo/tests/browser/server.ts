@@ -1,16 +1,20 @@
 // The program under test: started on free ports with a folder of its own, killed and started again on the same ones.
 
-import { spawn, type ChildProcess } from "node:child_process";
+import { execFile, spawn, type ChildProcess } from "node:child_process";
 import { createSocket } from "node:dgram";
-import { mkdtemp, rm } from "node:fs/promises";
+import { cp, mkdtemp, rm } from "node:fs/promises";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { promisify } from "node:util";
+import type { BrowserContext } from "playwright-core";
+import { Tokens } from "./tokens";
 
 /** A running tidegate. `TIDEGATE_BIN` says which program; without it the tests fail. */
 export class Server {
   #process: ChildProcess | undefined;
   #log = "";
+  #onLog: () => void = () => {};
 
   private constructor(
     private readonly data: string,
@@ -30,15 +34,16 @@ export class Server {
     return `http://localhost:${this.httpPort}/`;
   }
 
-  /** Starts the program, and waits until it says the demo's address. */
-  async run(): Promise<void> {
-    const program = process.env.TIDEGATE_BIN;
-    if (!program) throw new Error("TIDEGATE_BIN is not set: build the program and say where it is");
-    const args = ["serve", "--data", this.data, "--set", `listen.quic=127.0.0.1:${this.quicPort}`];
-    args.push("--set", `listen.http=127.0.0.1:${this.httpPort}`, "--set", "listen.admin=127.0.0.1:0");
-    // TIDEGATE_BIN is ours and no setting of the program's, which refuses what it does not know.
-    const env = { ...process.env, TIDEGATE_BIN: undefined };
-    const child = spawn(program, args, { env, stdio: ["ignore", "pipe", "pipe"] });
+  /** Where QUIC and WebTransport are. */
+  get quicAddress(): string {
+    return `127.0.0.1:${this.quicPort}`;
+  }
+
+  /** Starts the program, with these settings besides, and waits until it says the demo's address. */
+  async run(settings: Record<string, string> = {}): Promise<void> {
+    const all = { "listen.quic": this.quicAddress, "listen.http": `127.0.0.1:${this.httpPort}`, "listen.admin": "127.0.0.1:0", ...settings };
+    const args = Object.entries(all).flatMap(([key, value]) => ["--set", `${key}=${value}`]);
+    const child = spawn(program(), ["serve", "--data", this.data, ...args], { env: environment(), stdio: ["ignore", "pipe", "pipe"] });
     this.#process = child;
     child.stderr.on("data", (chunk: Buffer) => this.#keep(chunk));
     await new Promise<void>((resolve, reject) => {
@@ -74,21 +79,74 @@ export class Server {
     return code.finally(() => (this.#log = ""));
   }
 
+  /** Waits until the running program's log has this. */
+  says(text: string): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const limit = setTimeout(() => reject(new Error(`the server did not say "${text}":\n${this.#log}`)), START_LIMIT_MS);
+      this.#onLog = () => {
+        if (!this.#log.includes(text)) return;
+        clearTimeout(limit);
+        this.#onLog = () => {};
+        resolve();
+      };
+      this.#onLog();
+    });
+  }
+
+  /** Copies the data of a server that is down. */
+  async backUp(): Promise<void> {
+    await cp(this.data, this.#backUp, { recursive: true });
+  }
+
+  /** Puts the copy in the place of the data, under a new epoch. @returns it */
+  async restore(): Promise<string> {
+    await rm(this.data, { recursive: true });
+    await cp(this.#backUp, this.data, { recursive: true });
+    return this.#command("store", "new-epoch");
+  }
+
+  /** Lets the pages of a context have tokens of this life in place of the demo's. */
+  serveTokens(context: BrowserContext, ttl: string): Promise<Tokens> {
+    return Tokens.serve(context, (user) => this.#command("token", "--user", user, "--ttl", ttl));
+  }
+
   /** Ends the program and removes its data. */
   async stop(): Promise<void> {
     await this.kill();
-    await rm(this.data, { recursive: true, force: true });
+    for (const folder of [this.data, this.#backUp]) await rm(folder, { recursive: true, force: true });
+  }
+
+  /** Runs another command of the program on the same data. @returns what it prints */
+  async #command(...args: string[]): Promise<string> {
+    const { stdout } = await promisify(execFile)(program(), [...args, "--data", this.data], { env: environment() });
+    return stdout.trim();
+  }
+
+  get #backUp(): string {
+    return `${this.data}-back-up`;
   }
 
   #keep(chunk: Buffer): void {
     this.#log = (this.#log + chunk.toString()).slice(-LOG_CHARS);
+    this.#onLog();
   }
 }
 
+function program(): string {
+  const path = process.env.TIDEGATE_BIN;
+  if (!path) throw new Error("TIDEGATE_BIN is not set: build the program and say where it is");
+  return path;
+}
+
+/** TIDEGATE_BIN is ours and no setting of the program's, which refuses what it does not know. */
+function environment(): NodeJS.ProcessEnv {
+  return { ...process.env, TIDEGATE_BIN: undefined };
+}
+
 /** A UDP port of this machine that never answers: one that takes everything silently, or one that is closed. */
-export async function udpNowhere(isSilent: boolean): Promise<{ port: number; close(): void }> {
+export async function udpNowhere(kind: "silent" | "closed"): Promise<{ port: number; close(): void }> {
   const port = await freePort("udp");
-  if (!isSilent) return { port, close: () => {} };
+  if (kind === "closed") return { port, close: () => {} };
   const socket = createSocket("udp4");
   await new Promise<void>((resolve) => socket.bind(port, "127.0.0.1", resolve));
   return { port, close: () => socket.close() };
