@@ -3,11 +3,16 @@
 //! One enum over the engines, each with hand-written SQL and migrations of its own; `contract` is the suite that every
 //! engine passes. Operations are coarse: append a batch, read a page, heads, cursors, retention (DESIGN section 12).
 
+pub mod mysql;
+pub mod postgres;
 pub mod sqlite;
 
 mod age;
 mod batch;
 mod page;
+mod server;
+
+pub use server::open::OpenError;
 
 #[cfg(test)]
 mod contract;
@@ -28,6 +33,10 @@ use crate::record::Record;
 pub enum Store {
     /// SQLite, embedded.
     Sqlite(sqlite::Store),
+    /// PostgreSQL, with other processes beside this one.
+    Postgres(postgres::Store),
+    /// MySQL or MariaDB, with other processes beside this one.
+    MySql(mysql::Store),
 }
 
 impl Store {
@@ -37,6 +46,8 @@ impl Store {
     pub async fn append(&self, records: &[&Record]) -> Result<Vec<Outcome>, StoreError> {
         match self {
             Self::Sqlite(store) => store.append(records).await,
+            Self::Postgres(store) => store.append(records).await,
+            Self::MySql(store) => store.append(records).await,
         }
     }
 
@@ -54,6 +65,8 @@ impl Store {
     ) -> Result<Page, StoreError> {
         match self {
             Self::Sqlite(store) => store.page(timeline, range, limit, max_bytes, now_ms).await,
+            Self::Postgres(store) => store.page(timeline, range, limit, max_bytes, now_ms).await,
+            Self::MySql(store) => store.page(timeline, range, limit, max_bytes, now_ms).await,
         }
     }
 
@@ -61,6 +74,8 @@ impl Store {
     pub async fn inbox(&self, user: &UserId, device: &DeviceId) -> Result<Inbox, StoreError> {
         match self {
             Self::Sqlite(store) => store.inbox(user, device).await,
+            Self::Postgres(store) => store.inbox(user, device).await,
+            Self::MySql(store) => store.inbox(user, device).await,
         }
     }
 
@@ -68,6 +83,8 @@ impl Store {
     pub async fn heads(&self, timelines: &[Timeline]) -> Result<Vec<Bounds>, StoreError> {
         match self {
             Self::Sqlite(store) => store.heads(timelines).await,
+            Self::Postgres(store) => store.heads(timelines).await,
+            Self::MySql(store) => store.heads(timelines).await,
         }
     }
 
@@ -75,6 +92,8 @@ impl Store {
     pub async fn save_cursors(&self, cursors: &[CursorUpdate], now_ms: i64) -> Result<(), StoreError> {
         match self {
             Self::Sqlite(store) => store.save_cursors(cursors, now_ms).await,
+            Self::Postgres(store) => store.save_cursors(cursors, now_ms).await,
+            Self::MySql(store) => store.save_cursors(cursors, now_ms).await,
         }
     }
 
@@ -82,6 +101,8 @@ impl Store {
     pub async fn epoch(&self) -> Result<String, StoreError> {
         match self {
             Self::Sqlite(store) => store.epoch().await,
+            Self::Postgres(store) => store.epoch().await,
+            Self::MySql(store) => store.epoch().await,
         }
     }
 
@@ -89,6 +110,8 @@ impl Store {
     pub async fn new_epoch(&self) -> Result<String, StoreError> {
         match self {
             Self::Sqlite(store) => store.new_epoch().await,
+            Self::Postgres(store) => store.new_epoch().await,
+            Self::MySql(store) => store.new_epoch().await,
         }
     }
 
@@ -104,6 +127,8 @@ impl Store {
     ) -> Result<Removed, StoreError> {
         match self {
             Self::Sqlite(store) => store.retain(retention, now_ms, budget).await,
+            Self::Postgres(store) => store.retain(retention, now_ms, budget).await,
+            Self::MySql(store) => store.retain(retention, now_ms, budget).await,
         }
     }
 
@@ -111,6 +136,8 @@ impl Store {
     pub async fn ping(&self) -> Result<(), StoreError> {
         match self {
             Self::Sqlite(store) => store.ping().await,
+            Self::Postgres(store) => store.ping().await,
+            Self::MySql(store) => store.ping().await,
         }
     }
 
@@ -118,6 +145,8 @@ impl Store {
     pub async fn close(&self) -> Result<(), StoreError> {
         match self {
             Self::Sqlite(store) => store.close().await,
+            Self::Postgres(store) => store.close().await,
+            Self::MySql(store) => store.close().await,
         }
     }
 }

@@ -1,14 +1,17 @@
 //! What every engine must do, as tests over a `Store` that know nothing of the engine.
 //!
-//! An engine gives a `Place` and writes `contract_tests!(its_place());`.
+//! An engine gives a `Place` and writes `contract_tests!(its_place());`. Engines with writers beside each other write
+//! `writers_tests!` too. A second argument says why the tests are ignored unless asked for.
 
 mod append;
 mod concurrent;
 mod cursors;
+pub(super) mod database;
 mod fixture;
 pub(super) mod model;
 mod pages;
 mod retention;
+mod writers;
 
 pub(super) use append::*;
 pub(super) use concurrent::*;
@@ -16,6 +19,7 @@ pub(super) use cursors::*;
 pub(super) use fixture::*;
 pub(super) use pages::*;
 pub(super) use retention::*;
+pub(super) use writers::*;
 
 use super::Store;
 
@@ -27,8 +31,8 @@ pub(super) trait Place {
 
 /// Every test of the contract, on a fresh place each.
 macro_rules! contract_tests {
-    ($place:expr) => {
-        contract_tests! { $place =>
+    ($($args:tt)+) => {
+        $crate::store::contract::tests_on! { ($($args)+)
             a_direct_message_has_three_entries
             a_message_to_oneself_has_two_entries
             a_channel_message_is_in_its_conversation_only
@@ -63,11 +67,40 @@ macro_rules! contract_tests {
             a_closed_store_says_so
         }
     };
-    ($place:expr => $($name:ident)+) => {
-        $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-        async fn $name() {
-            $crate::store::contract::$name(&$place).await;
-        })+
-    };
 }
 pub(super) use contract_tests;
+
+/// The tests for engines that have writers beside each other.
+macro_rules! writers_tests {
+    ($($args:tt)+) => {
+        $crate::store::contract::tests_on! { ($($args)+)
+            writers_of_overlapping_timelines
+            writers_of_equal_pairs
+            writers_of_pairs_with_different_bodies
+            writers_beside_retention
+            writers_of_cursors
+        }
+    };
+}
+pub(super) use writers_tests;
+
+/// A test for each name.
+macro_rules! tests_on {
+    ($args:tt $($name:ident)+) => {
+        $($crate::store::contract::tests_on! { @one $args $name })+
+    };
+    (@one ($place:expr) $name:ident) => {
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn $name() {
+            $crate::store::contract::$name(&$place).await;
+        }
+    };
+    (@one ($place:expr, $ignored:literal) $name:ident) => {
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        #[ignore = $ignored]
+        async fn $name() {
+            $crate::store::contract::$name(&$place).await;
+        }
+    };
+}
+pub(super) use tests_on;

@@ -1,0 +1,149 @@
+//! Opens a database: what the server must be, schema, epoch, sessions.
+
+use std::str::FromStr as _;
+
+use sqlx::migrate::Migrator;
+use sqlx::mysql::{MySqlConnectOptions, MySqlConnection, MySqlRow};
+use sqlx::{ConnectOptions as _, Connection as _, Executor as _, Row as _};
+
+use super::rows::SIZES;
+use super::{Store, error};
+use crate::store::StoreError;
+use crate::store::server::draw_epoch;
+use crate::store::server::open::OpenError;
+use crate::store::server::pool::{Engine, LOCK_LIMIT, Pool, STATEMENT_LIMIT};
+
+/// Which database, and how many connections it gets.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// `mysql://user:password@host:port/database`; the driver's parameters may follow (`ssl-mode`, …).
+    pub url: String,
+    /// The most connections at once.
+    pub connections: u32,
+}
+
+impl Config {
+    /// The usual settings for a database.
+    pub fn new(url: impl Into<String>) -> Self {
+        Self { url: url.into(), connections: CONNECTIONS }
+    }
+}
+
+impl Store {
+    /// Connects to the database, which must be there, and brings its schema up to date.
+    pub async fn open(config: &Config) -> Result<Self, OpenError> {
+        let options = MySqlConnectOptions::from_str(&config.url)
+            .map_err(|source| OpenError::Url { form: FORM, source })?;
+        let options = options.statement_cache_capacity(STATEMENTS).disable_statement_logging();
+        let Some(database) = options.get_database() else { return Err(OpenError::NoDatabase { form: FORM }) };
+        let place = format!("{database} on MySQL at {}:{}", options.get_host(), options.get_port());
+
+        // Not one of the pool's: bringing the schema up to date may take longer than a statement may.
+        let failed = |source| OpenError::Database { place: place.clone(), source };
+        let mut connection = options.connect().await.map_err(failed)?;
+        check(&mut connection, &place).await?;
+        let migrated = MIGRATIONS.run(&mut connection).await;
+        migrated.map_err(|source| OpenError::of_migration(&MIGRATIONS, &place, source))?;
+        let rows = sqlx::query(FIRST_ROWS).bind(draw_epoch());
+        rows.execute(&mut connection).await.map_err(failed)?;
+        connection.close().await.map_err(failed)?;
+        Ok(Self { pool: Pool::new(options, config.connections).into(), walk: Default::default() })
+    }
+}
+
+/// The server must be new enough, commit to disk, and take our batches.
+async fn check(connection: &mut MySqlConnection, place: &str) -> Result<(), OpenError> {
+    let failed = |source| OpenError::Database { place: place.to_owned(), source };
+    let row = connection.fetch_one(SETTINGS).await.map_err(failed)?;
+    let version = text(&row, 0).map_err(failed)?;
+    if !is_new_enough(&version) {
+        let needed = "MySQL 8.0.1 or MariaDB 10.6";
+        return Err(OpenError::TooOld { place: place.to_owned(), found: version, needed });
+    }
+    let has_binlog = text(&row, 1).map_err(failed)? != "0";
+    for (column, setting, why, needed, is_good) in [
+        (2, "innodb_flush_log_at_trx_commit", LOST, "1", (|found| found == "1") as fn(&str) -> bool),
+        (3, "sync_binlog", LOST, "1", |found| found == "1"),
+        (4, "binlog_format", "which READ COMMITTED cannot be written in", "ROW", |found| {
+            found != "STATEMENT"
+        }),
+        (5, "max_allowed_packet", "less than a batch", "16777216", |found| {
+            found.parse::<u64>().is_ok_and(|bytes| bytes >= PACKET_BYTES)
+        }),
+    ] {
+        let found = text(&row, column).map_err(failed)?;
+        let counts = has_binlog || !setting.contains("binlog");
+        if counts && !is_good(&found) {
+            return Err(OpenError::Setting { place: place.to_owned(), setting, found, why, needed });
+        }
+    }
+    Ok(())
+}
+
+fn text(row: &MySqlRow, column: usize) -> Result<String, sqlx::Error> {
+    row.try_get::<Option<String>, _>(column).map(Option::unwrap_or_default)
+}
+
+/// "8.0.36", "10.11.6-MariaDB-1", "5.5.5-10.11.6-MariaDB".
+fn is_new_enough(version: &str) -> bool {
+    let oldest = if version.contains("MariaDB") { [10, 6, 0] } else { [8, 0, 1] };
+    let version = version.strip_prefix("5.5.5-").unwrap_or(version);
+    let number = |part: &str| part.parse::<u32>().unwrap_or(0);
+    let mut numbers = version.split(|c: char| !c.is_ascii_digit()).map(number);
+    let found = [(); 3].map(|()| numbers.next().unwrap_or(0));
+    found >= oldest
+}
+
+impl Engine for MySqlConnection {
+    async fn set_up(&mut self) -> Result<(), sqlx::Error> {
+        // Comments that only one of the two reads: MariaDB passes over versions from 50700 to 99999.
+        let sql = format!(
+            "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED; \
+             SET SESSION innodb_lock_wait_timeout = {lock} \
+             /*M!100600 , max_statement_time = {seconds} */ /*!80000 , max_execution_time = {millis} */",
+            lock = LOCK_LIMIT.as_secs(),
+            seconds = STATEMENT_LIMIT.as_secs(),
+            millis = STATEMENT_LIMIT.as_millis(),
+        );
+        self.execute(sqlx::AssertSqlSafe(sql)).await.map(drop)
+    }
+
+    fn classify(error: sqlx::Error) -> StoreError {
+        error::classify(error)
+    }
+}
+
+static MIGRATIONS: Migrator = sqlx::migrate!("src/store/mysql/migrations");
+
+const FORM: &str = "mysql://user:password@host:port/database";
+const CONNECTIONS: u32 = 16;
+/// Each text there is: a dozen lists in all their sizes, and some single ones.
+const STATEMENTS: usize = 16 * SIZES;
+/// A batch has at most 1 MiB (DESIGN section 6), and as much again for what stands beside the bodies.
+const PACKET_BYTES: u64 = 4 << 20;
+const LOST: &str = "so a commit may be lost that was reported";
+const SETTINGS: &str = "SELECT CAST(VERSION() AS CHAR), CAST(@@log_bin AS CHAR), \
+     CAST(@@innodb_flush_log_at_trx_commit AS CHAR), CAST(@@sync_binlog AS CHAR), CAST(@@binlog_format AS CHAR), \
+     CAST(@@max_allowed_packet AS CHAR)";
+const FIRST_ROWS: &str = "INSERT IGNORE INTO meta (name, value) VALUES ('epoch', ?), ('retention', '')";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions() {
+        for (version, good) in [
+            ("8.0.36", true),
+            ("8.0.0", false),
+            ("5.7.44-log", false),
+            ("9.1.0", true),
+            ("10.11.19-MariaDB-0+deb12u1", true),
+            ("5.5.5-10.6.2-MariaDB", true),
+            ("10.5.9-MariaDB", false),
+            ("unknown", false),
+        ] {
+            assert_eq!(is_new_enough(version), good, "{version}");
+        }
+    }
+}
