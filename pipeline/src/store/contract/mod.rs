@@ -1,12 +1,13 @@
 //! What every engine must do, as tests over a `Store` that know nothing of the engine.
 //!
-//! An engine gives a `Place` and writes `contract_tests!(its_place());`. Engines with writers beside each other write
-//! `writers_tests!` too. A second argument says why the tests are ignored unless asked for.
+//! An engine gives a `Place` and writes `contract_tests!(its_place());`. Engines that are servers write
+//! `server_tests!` too. A second argument says why the tests are ignored unless asked for.
 
 mod append;
 mod concurrent;
 mod cursors;
 pub(super) mod database;
+mod faults;
 mod fixture;
 pub(super) mod model;
 mod pages;
@@ -16,6 +17,7 @@ mod writers;
 pub(super) use append::*;
 pub(super) use concurrent::*;
 pub(super) use cursors::*;
+pub(super) use faults::*;
 pub(super) use fixture::*;
 pub(super) use pages::*;
 pub(super) use retention::*;
@@ -48,6 +50,7 @@ macro_rules! contract_tests {
             a_page_keeps_to_its_limits
             a_missing_timeline_is_empty
             what_expired_is_gone
+            expired_bodies_take_no_room
             heads_come_in_the_order_asked_for
             many_heads
             cursors_only_grow
@@ -70,8 +73,9 @@ macro_rules! contract_tests {
 }
 pub(super) use contract_tests;
 
-/// The tests for engines that have writers beside each other.
-macro_rules! writers_tests {
+/// The tests for engines that are servers: writers beside each other, and what a server does to us. The place is a
+/// `Database`.
+macro_rules! server_tests {
     ($($args:tt)+) => {
         $crate::store::contract::tests_on! { ($($args)+)
             writers_of_overlapping_timelines
@@ -79,10 +83,17 @@ macro_rules! writers_tests {
             writers_of_pairs_with_different_bodies
             writers_beside_retention
             writers_of_cursors
+            connections_that_are_cut
+            a_head_that_another_holds
+            a_deadlock
+            what_is_damaged_is_served_as_gone
+            a_damaged_name_harms_no_other
+            a_newer_schema_is_refused
+            random_schedules_agree_with_a_model
         }
     };
 }
-pub(super) use writers_tests;
+pub(super) use server_tests;
 
 /// A test for each name.
 macro_rules! tests_on {

@@ -51,37 +51,62 @@ impl Store {
     }
 }
 
-/// The server must be new enough, commit to disk, and take our batches.
-async fn check(connection: &mut MySqlConnection, place: &str) -> Result<(), OpenError> {
-    let failed = |source| OpenError::Database { place: place.to_owned(), source };
-    let row = connection.fetch_one(SETTINGS).await.map_err(failed)?;
-    let version = text(&row, 0).map_err(failed)?;
-    if !is_new_enough(&version) {
-        let needed = "MySQL 8.0.1 or MariaDB 10.6";
-        return Err(OpenError::TooOld { place: place.to_owned(), found: version, needed });
-    }
-    let has_binlog = text(&row, 1).map_err(failed)? != "0";
-    for (column, setting, why, needed, is_good) in [
-        (2, "innodb_flush_log_at_trx_commit", LOST, "1", (|found| found == "1") as fn(&str) -> bool),
-        (3, "sync_binlog", LOST, "1", |found| found == "1"),
-        (4, "binlog_format", "which READ COMMITTED cannot be written in", "ROW", |found| {
-            found != "STATEMENT"
-        }),
-        (5, "max_allowed_packet", "less than a batch", "16777216", |found| {
-            found.parse::<u64>().is_ok_and(|bytes| bytes >= PACKET_BYTES)
-        }),
-    ] {
-        let found = text(&row, column).map_err(failed)?;
-        let counts = has_binlog || !setting.contains("binlog");
-        if counts && !is_good(&found) {
-            return Err(OpenError::Setting { place: place.to_owned(), setting, found, why, needed });
-        }
-    }
-    Ok(())
+/// What `SETTINGS` reads.
+#[derive(Debug, Clone)]
+struct Settings {
+    version: String,
+    log_bin: String,
+    flush: String,
+    sync_binlog: String,
+    binlog_format: String,
+    max_packet: String,
 }
 
-fn text(row: &MySqlRow, column: usize) -> Result<String, sqlx::Error> {
-    row.try_get::<Option<String>, _>(column).map(Option::unwrap_or_default)
+/// The server must be new enough, commit to disk, and take our batches.
+async fn check(connection: &mut MySqlConnection, place: &str) -> Result<(), OpenError> {
+    let row = connection.fetch_one(SETTINGS).await;
+    let settings = row.and_then(|row| Settings::of(&row));
+    settings.map_err(|source| OpenError::Database { place: place.to_owned(), source })?.check(place)
+}
+
+impl Settings {
+    fn of(row: &MySqlRow) -> Result<Self, sqlx::Error> {
+        let text = |column: usize| row.try_get::<Option<String>, _>(column).map(Option::unwrap_or_default);
+        Ok(Self {
+            version: text(0)?,
+            log_bin: text(1)?,
+            flush: text(2)?,
+            sync_binlog: text(3)?,
+            binlog_format: text(4)?,
+            max_packet: text(5)?,
+        })
+    }
+
+    fn check(self, place: &str) -> Result<(), OpenError> {
+        let place = place.to_owned();
+        if !is_new_enough(&self.version) {
+            return Err(OpenError::TooOld { place, found: self.version, needed: OLDEST });
+        }
+        let wrong =
+            |setting, found, why, needed| Err(OpenError::Setting { place, setting, found, why, needed });
+        if self.flush != "1" {
+            return wrong("innodb_flush_log_at_trx_commit", self.flush, LOST, "1");
+        }
+        // What MySQL says as a number, MariaDB says as a word.
+        let has_binlog = !matches!(&*self.log_bin, "0" | "OFF");
+        if has_binlog && self.sync_binlog != "1" {
+            // A commit that is in InnoDB's log but not in the binary log is rolled back at recovery.
+            return wrong("sync_binlog", self.sync_binlog, LOST, "1");
+        }
+        if has_binlog && self.binlog_format == "STATEMENT" {
+            let why = "which cannot log READ COMMITTED";
+            return wrong("binlog_format", self.binlog_format, why, "ROW");
+        }
+        if self.max_packet.parse::<u64>().is_ok_and(|bytes| bytes < PACKET_BYTES) {
+            return wrong("max_allowed_packet", self.max_packet, "less than a batch may have", "16777216");
+        }
+        Ok(())
+    }
 }
 
 /// "8.0.36", "10.11.6-MariaDB-1", "5.5.5-10.11.6-MariaDB".
@@ -115,6 +140,7 @@ impl Engine for MySqlConnection {
 
 static MIGRATIONS: Migrator = sqlx::migrate!("src/store/mysql/migrations");
 
+const OLDEST: &str = "MySQL 8.0.1 or MariaDB 10.6";
 const FORM: &str = "mysql://user:password@host:port/database";
 const CONNECTIONS: u32 = 16;
 /// Each text there is: a dozen lists in all their sizes, and some single ones.
@@ -145,5 +171,45 @@ mod tests {
         ] {
             assert_eq!(is_new_enough(version), good, "{version}");
         }
+    }
+
+    /// With one setting that differs, what is complained of.
+    fn complaint(change: impl FnOnce(&mut Settings)) -> Option<String> {
+        let text = str::to_owned;
+        let mut settings = Settings {
+            version: text("8.0.36"),
+            log_bin: text("1"),
+            flush: text("1"),
+            sync_binlog: text("1"),
+            binlog_format: text("ROW"),
+            max_packet: text("67108864"),
+        };
+        change(&mut settings);
+        settings.check("x on MySQL at h:1").err().map(|error| error.to_string())
+    }
+
+    #[test]
+    fn relaxed_commits_are_refused() {
+        assert_eq!(complaint(|_| ()), None);
+        for relaxed in ["0", "2"] {
+            let expected = format!(
+                "x on MySQL at h:1 has innodb_flush_log_at_trx_commit = {relaxed}, so a commit may be lost that was \
+                 reported: set innodb_flush_log_at_trx_commit = 1"
+            );
+            assert_eq!(complaint(|settings| settings.flush = relaxed.to_owned()), Some(expected));
+        }
+        let unsynced = complaint(|settings| settings.sync_binlog = "0".to_owned());
+        assert!(unsynced.unwrap().ends_with("set sync_binlog = 1"));
+        for (off, sync) in [("0", "0"), ("OFF", "0")] {
+            let change = |settings: &mut Settings| {
+                (settings.log_bin, settings.sync_binlog) = (off.to_owned(), sync.to_owned());
+            };
+            assert_eq!(complaint(change), None, "without a binary log there is none to sync");
+        }
+        assert!(complaint(|settings| settings.binlog_format = "STATEMENT".to_owned()).is_some());
+        assert!(complaint(|settings| settings.max_packet = "1048576".to_owned()).is_some());
+        assert!(
+            complaint(|settings| settings.version = "5.7.44".to_owned()).unwrap().contains("MariaDB 10.6")
+        );
     }
 }

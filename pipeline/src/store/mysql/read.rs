@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 
-use futures_util::TryStreamExt as _;
 use sqlx::Row as _;
 use sqlx::mysql::{MySqlConnection, MySqlRow};
 use tidegate_proto::id::{DeviceId, UserId};
@@ -31,24 +30,20 @@ impl Store {
             Range::After(seq) => (PAGE_AFTER, seq),
             Range::Before(seq) => (PAGE_BEFORE, seq),
         };
+        let name = timeline.as_str().as_bytes();
         let mut lent = self.pool.lend().await?;
         let query = sqlx::query(sql)
+            .bind(name)
+            .bind(now_ms)
             .bind(now_ms)
             .bind(saturated(from))
-            .bind(timeline.as_str().as_bytes())
-            .bind(saturated(limit.max(1) as u64));
-        let mut builder = PageBuilder::new(range, limit, max_bytes);
-        within::<MySqlConnection, _>(async {
-            let mut rows = query.fetch(&mut *lent);
-            let mut is_wanted = true;
-            // To the last row, so that the connection is as good as new.
-            while let Some(row) = rows.try_next().await? {
-                is_wanted = is_wanted && add(&mut builder, timeline, &row)?;
-            }
-            Ok(())
-        })
-        .await?;
+            .bind(name)
+            .bind(saturated(limit.max(1) as u64))
+            .bind(saturated(max_bytes as u64));
+        let rows = within::<MySqlConnection, _>(query.fetch_all(&mut *lent)).await?;
         lent.give_back();
+        let mut builder = PageBuilder::new(range, limit, max_bytes);
+        fill(&mut builder, timeline, range, max_bytes, &rows).map_err(error::classify)?;
         Ok(builder.finish(timeline))
     }
 
@@ -93,13 +88,45 @@ impl Store {
     }
 }
 
-/// Adds a row of a page; whether more are wanted.
-fn add(builder: &mut PageBuilder, timeline: &Timeline, row: &MySqlRow) -> Result<bool, sqlx::Error> {
-    builder.bounds(bounds_of(row, 0)?);
-    let Some(seq) = row.try_get::<Option<i64>, _>(2)? else {
-        return Ok(false);
-    };
-    let seq = seq.cast_unsigned();
+/// Adds the rows of a page: one with the bounds, which has no seq, and the entries. A union promises no order.
+fn fill(
+    builder: &mut PageBuilder,
+    timeline: &Timeline,
+    range: Range,
+    max_bytes: usize,
+    rows: &[MySqlRow],
+) -> Result<(), sqlx::Error> {
+    let mut entries = Vec::with_capacity(rows.len());
+    for row in rows {
+        match row.try_get::<Option<i64>, _>(2)? {
+            Some(seq) => entries.push((seq.cast_unsigned(), row)),
+            None => builder.bounds(bounds_of(row, 0)?),
+        }
+    }
+    entries.sort_unstable_by_key(|(seq, _)| *seq);
+    if let Range::Before(_) = range {
+        entries.reverse();
+    }
+    let mut bytes = 0;
+    for (seq, row) in entries {
+        bytes += row.try_get::<Option<&[u8]>, _>(4)?.map_or(0, <[u8]>::len);
+        if !add(builder, timeline, seq, row)? {
+            return Ok(());
+        }
+    }
+    if bytes > max_bytes {
+        builder.end();
+    }
+    Ok(())
+}
+
+/// Adds an entry to a page; whether more are wanted.
+fn add(
+    builder: &mut PageBuilder,
+    timeline: &Timeline,
+    seq: u64,
+    row: &MySqlRow,
+) -> Result<bool, sqlx::Error> {
     let Some(conv_seq) = row.try_get::<Option<i64>, _>(3)? else {
         error!(%timeline, seq, "an entry leads to no message: served as gone");
         return Ok(builder.add(seq, PageEntry::Gone));
@@ -126,17 +153,24 @@ fn bounds_of(row: &MySqlRow, column: usize) -> Result<Bounds, sqlx::Error> {
     }))
 }
 
-// The body of an expired message is not even read.
+// The bounds, and the entries until those before one have more bytes than a page may: bodies that nobody takes are not
+// sent, and one too many tells the page that it is full. The body of an expired message is not even read.
 macro_rules! page {
     ($compare:literal, $order:literal) => {
         concat!(
-            "SELECT h.head, h.floor, e.seq, m.conv_seq, CASE WHEN m.expire_at = 0 OR m.expire_at > ? THEN m.body END \
-             FROM heads h FORCE INDEX (PRIMARY) LEFT JOIN entries e FORCE INDEX (PRIMARY) \
+            "SELECT head, floor, NULL AS seq, NULL AS conv_seq, NULL AS body FROM heads WHERE name = ? UNION ALL \
+             (SELECT NULL, NULL, p.seq, m.conv_seq, CASE WHEN m.expire_at = 0 OR m.expire_at > ? THEN m.body END FROM \
+             (SELECT v.seq, v.message, sum(v.bytes) OVER (ORDER BY v.seq ",
+            $order,
+            ") - v.bytes AS ahead FROM (SELECT e.seq, e.message, \
+             CASE WHEN m.expire_at = 0 OR m.expire_at > ? THEN coalesce(octet_length(m.body), 0) ELSE 0 END AS bytes FROM \
+             (SELECT e.seq, e.message FROM heads h FORCE INDEX (PRIMARY) STRAIGHT_JOIN entries e FORCE INDEX (PRIMARY) \
              ON e.timeline = h.id AND e.seq ",
             $compare,
-            " ? LEFT JOIN messages m ON m.id = e.message WHERE h.name = ? ORDER BY e.seq ",
+            " ? WHERE h.name = ? ORDER BY e.seq ",
             $order,
-            " LIMIT ?"
+            " LIMIT ?) e LEFT JOIN messages m ON m.id = e.message) v) p \
+             LEFT JOIN messages m ON m.id = p.message WHERE p.ahead <= ?)"
         )
     };
 }

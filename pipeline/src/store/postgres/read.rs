@@ -1,6 +1,5 @@
 //! Pages, heads, and what a session starts from. Each is a single SELECT, so each is one snapshot.
 
-use futures_util::TryStreamExt as _;
 use sqlx::Row as _;
 use sqlx::postgres::{PgConnection, PgRow};
 use tidegate_proto::id::{DeviceId, UserId};
@@ -33,19 +32,12 @@ impl Store {
             .bind(timeline.as_str())
             .bind(saturated(from))
             .bind(saturated(limit.max(1) as u64))
-            .bind(now_ms);
-        let mut builder = PageBuilder::new(range, limit, max_bytes);
-        within::<PgConnection, _>(async {
-            let mut rows = query.fetch(&mut *lent);
-            let mut is_wanted = true;
-            // To the last row, so that the connection is as good as new.
-            while let Some(row) = rows.try_next().await? {
-                is_wanted = is_wanted && add(&mut builder, timeline, &row)?;
-            }
-            Ok(())
-        })
-        .await?;
+            .bind(now_ms)
+            .bind(saturated(max_bytes as u64));
+        let rows = within::<PgConnection, _>(query.fetch_all(&mut *lent)).await?;
         lent.give_back();
+        let mut builder = PageBuilder::new(range, limit, max_bytes);
+        fill(&mut builder, timeline, max_bytes, &rows).map_err(error::classify)?;
         Ok(builder.finish(timeline))
     }
 
@@ -84,6 +76,26 @@ impl Store {
     }
 }
 
+/// Adds the rows of a page.
+fn fill(
+    builder: &mut PageBuilder,
+    timeline: &Timeline,
+    max_bytes: usize,
+    rows: &[PgRow],
+) -> Result<(), sqlx::Error> {
+    let mut bytes = 0;
+    for row in rows {
+        bytes += row.try_get::<Option<&[u8]>, _>(4)?.map_or(0, <[u8]>::len);
+        if !add(builder, timeline, row)? {
+            return Ok(());
+        }
+    }
+    if bytes > max_bytes {
+        builder.end();
+    }
+    Ok(())
+}
+
 /// Adds a row of a page; whether more are wanted.
 fn add(builder: &mut PageBuilder, timeline: &Timeline, row: &PgRow) -> Result<bool, sqlx::Error> {
     builder.bounds(bounds_of(row, 0)?);
@@ -117,16 +129,22 @@ fn bounds_of(row: &PgRow, column: usize) -> Result<Bounds, sqlx::Error> {
     }))
 }
 
-// The body of an expired message is not even read.
+// Entries until those before one have more bytes than a page may: bodies that nobody takes are not sent, and one too many
+// tells the page that it is full. The body of an expired message is not even read.
 macro_rules! page {
     ($compare:literal, $order:literal) => {
         concat!(
-            "SELECT h.head, h.floor, e.seq, m.conv_seq, CASE WHEN m.expire_at = 0 OR m.expire_at > $4 THEN m.body END \
-             FROM heads h LEFT JOIN LATERAL (SELECT seq, message FROM entries WHERE timeline = h.id AND seq ",
+            "SELECT h.head, h.floor, p.seq, p.conv_seq, p.body FROM heads h LEFT JOIN LATERAL \
+             (SELECT v.seq, v.conv_seq, v.body, sum(coalesce(octet_length(v.body), 0)) OVER (ORDER BY v.seq ",
+            $order,
+            ") - coalesce(octet_length(v.body), 0) AS ahead FROM (SELECT e.seq, m.conv_seq, \
+             CASE WHEN m.expire_at = 0 OR m.expire_at > $4 THEN m.body END AS body FROM \
+             (SELECT seq, message FROM entries WHERE timeline = h.id AND seq ",
             $compare,
             " $2 ORDER BY seq ",
             $order,
-            " LIMIT $3) e ON true LEFT JOIN messages m ON m.id = e.message WHERE h.name = $1 ORDER BY e.seq ",
+            " LIMIT $3) e LEFT JOIN messages m ON m.id = e.message) v) p ON p.ahead <= $5 \
+             WHERE h.name = $1 ORDER BY p.seq ",
             $order
         )
     };

@@ -1,9 +1,9 @@
 //! The contract on MariaDB, and what is MySQL's own.
 
 use super::{Config, Store};
+use crate::store::OpenError;
 use crate::store::contract::database::{Database, Server};
-use crate::store::contract::{Place, append, contract_tests, inbox, text, whole, writers_tests};
-use crate::store::{OpenError, StoreError};
+use crate::store::contract::{Place as _, append, contract_tests, server_tests, text};
 
 mod plans;
 mod server;
@@ -16,7 +16,7 @@ contract_tests!(
     database(),
     "needs MariaDB: scripts/services run mariadb -- cargo test -p tidegate-pipeline mysql -- --ignored"
 );
-writers_tests!(
+server_tests!(
     database(),
     "needs MariaDB: scripts/services run mariadb -- cargo test -p tidegate-pipeline mysql -- --ignored"
 );

@@ -1,9 +1,9 @@
 //! The contract on PostgreSQL, and what is PostgreSQL's own.
 
 use super::{Config, Store};
+use crate::store::OpenError;
 use crate::store::contract::database::{Database, Server};
-use crate::store::contract::{Place, append, contract_tests, inbox, text, whole, writers_tests};
-use crate::store::{OpenError, StoreError};
+use crate::store::contract::{contract_tests, server_tests};
 
 mod plans;
 mod server;
@@ -16,7 +16,7 @@ contract_tests!(
     database(),
     "needs PostgreSQL: scripts/services run postgres -- cargo test -p tidegate-pipeline postgres -- --ignored"
 );
-writers_tests!(
+server_tests!(
     database(),
     "needs PostgreSQL: scripts/services run postgres -- cargo test -p tidegate-pipeline postgres -- --ignored"
 );
