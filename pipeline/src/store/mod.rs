@@ -27,6 +27,8 @@ use crate::record::Record;
 
 /// The store, on one of the engines. Cheap to clone.
 ///
+/// The large futures of the servers are boxed, so that whoever waits for the embedded one does not carry them.
+///
 /// A future that is dropped midway leaves nothing half done: what was not committed is rolled back. Whether an append
 /// was, is unknown then; the same records again are answered like the first time.
 #[derive(Debug, Clone)]
@@ -40,14 +42,30 @@ pub enum Store {
 }
 
 impl Store {
+    /// Connects to a database on a server, at most so many times at once: `postgres://…` (or `postgresql://…`), or
+    /// `mysql://…` (or `mariadb://…`), with user, password, host, port and database. What it needs in there it makes.
+    pub async fn connect(url: &str, connections: u32) -> Result<Self, OpenError> {
+        let scheme = url.split_once("://").map_or("", |(scheme, _)| scheme);
+        let url = url.to_owned();
+        match scheme {
+            "postgres" | "postgresql" => {
+                postgres::Store::open(&postgres::Config { url, connections }).await.map(Self::Postgres)
+            }
+            "mysql" | "mariadb" => {
+                mysql::Store::open(&mysql::Config { url, connections }).await.map(Self::MySql)
+            }
+            _ => Err(OpenError::Unknown),
+        }
+    }
+
     /// Appends records in their order, all or nothing; what became of each, in the same order.
     ///
     /// When it returns, the batch is on disk. It is one transaction, so it should have at most some 20,000 entries.
     pub async fn append(&self, records: &[&Record]) -> Result<Vec<Outcome>, StoreError> {
         match self {
             Self::Sqlite(store) => store.append(records).await,
-            Self::Postgres(store) => store.append(records).await,
-            Self::MySql(store) => store.append(records).await,
+            Self::Postgres(store) => Box::pin(store.append(records)).await,
+            Self::MySql(store) => Box::pin(store.append(records)).await,
         }
     }
 
@@ -65,8 +83,8 @@ impl Store {
     ) -> Result<Page, StoreError> {
         match self {
             Self::Sqlite(store) => store.page(timeline, range, limit, max_bytes, now_ms).await,
-            Self::Postgres(store) => store.page(timeline, range, limit, max_bytes, now_ms).await,
-            Self::MySql(store) => store.page(timeline, range, limit, max_bytes, now_ms).await,
+            Self::Postgres(store) => Box::pin(store.page(timeline, range, limit, max_bytes, now_ms)).await,
+            Self::MySql(store) => Box::pin(store.page(timeline, range, limit, max_bytes, now_ms)).await,
         }
     }
 
@@ -127,8 +145,8 @@ impl Store {
     ) -> Result<Removed, StoreError> {
         match self {
             Self::Sqlite(store) => store.retain(retention, now_ms, budget).await,
-            Self::Postgres(store) => store.retain(retention, now_ms, budget).await,
-            Self::MySql(store) => store.retain(retention, now_ms, budget).await,
+            Self::Postgres(store) => Box::pin(store.retain(retention, now_ms, budget)).await,
+            Self::MySql(store) => Box::pin(store.retain(retention, now_ms, budget)).await,
         }
     }
 

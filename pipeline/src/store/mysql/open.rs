@@ -1,5 +1,6 @@
 //! Opens a database: what the server must be, schema, epoch, sessions.
 
+use std::fmt;
 use std::str::FromStr as _;
 
 use sqlx::migrate::Migrator;
@@ -14,7 +15,7 @@ use crate::store::server::open::OpenError;
 use crate::store::server::pool::{Engine, LOCK_LIMIT, Pool, STATEMENT_LIMIT};
 
 /// Which database, and how many connections it gets.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Config {
     /// `mysql://user:password@host:port/database`; the driver's parameters may follow (`ssl-mode`, …).
     pub url: String,
@@ -26,6 +27,13 @@ impl Config {
     /// The usual settings for a database.
     pub fn new(url: impl Into<String>) -> Self {
         Self { url: url.into(), connections: CONNECTIONS }
+    }
+}
+
+impl fmt::Debug for Config {
+    /// Without the URL, which has the password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Config").field("connections", &self.connections).finish_non_exhaustive()
     }
 }
 
@@ -142,6 +150,7 @@ static MIGRATIONS: Migrator = sqlx::migrate!("src/store/mysql/migrations");
 
 const OLDEST: &str = "MySQL 8.0.1 or MariaDB 10.6";
 const FORM: &str = "mysql://user:password@host:port/database";
+/// Enough for a pipeline's batches and the pages of a gateway's sessions; a server has a hundred or so for all.
 const CONNECTIONS: u32 = 16;
 /// Each text there is: a dozen lists in all their sizes, and some single ones.
 const STATEMENTS: usize = 16 * SIZES;

@@ -1,5 +1,6 @@
 //! Opens a database: what the server must be, schema, epoch, sessions.
 
+use std::fmt;
 use std::str::FromStr as _;
 
 use sqlx::migrate::Migrator;
@@ -13,7 +14,7 @@ use crate::store::server::open::OpenError;
 use crate::store::server::pool::{Engine, LOCK_LIMIT, Pool, STATEMENT_LIMIT};
 
 /// Which database, and how many connections it gets.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Config {
     /// `postgres://user:password@host:port/database`; the parameters that libpq knows may follow (`sslmode`, …).
     pub url: String,
@@ -25,6 +26,13 @@ impl Config {
     /// The usual settings for a database.
     pub fn new(url: impl Into<String>) -> Self {
         Self { url: url.into(), connections: CONNECTIONS }
+    }
+}
+
+impl fmt::Debug for Config {
+    /// Without the URL, which has the password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Config").field("connections", &self.connections).finish_non_exhaustive()
     }
 }
 
@@ -92,6 +100,7 @@ impl Engine for PgConnection {
 static MIGRATIONS: Migrator = sqlx::migrate!("src/store/postgres/migrations");
 
 const FORM: &str = "postgres://user:password@host:port/database";
+/// Enough for a pipeline's batches and the pages of a gateway's sessions; a server has a hundred or so for all.
 const CONNECTIONS: u32 = 16;
 /// Each text there is.
 const STATEMENTS: usize = 64;

@@ -5,6 +5,9 @@ use sqlx::migrate::{MigrateError, Migrator};
 /// Why the store on a database server cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
+    /// Neither of the servers we know.
+    #[error("the store's URL begins with neither postgres:// nor mysql://")]
+    Unknown,
     /// The URL is not one.
     #[error("the store's URL is not of the form {form}")]
     Url {

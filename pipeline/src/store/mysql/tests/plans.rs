@@ -42,7 +42,7 @@ async fn every_statement_uses_its_index() {
     append(&any, &records).await;
     let many = |many: &Many, arguments: &[&str]| filled(&many.text(3), arguments);
     let statements = [
-        many(&append::READ_BACK, &["'7'", "'u0'"]),
+        many(&append::READ_BACK, &["'7'", "'u0'", "'8'", "'u1'", "'9'", "'u2'"]),
         many(&append::RAISED, &["'i:bob'"]),
         many(&read::HEADS, &["'i:bob'"]),
         filled(read::PAGE_AFTER, &["'i:bob'", "1", "1", "9", "'i:bob'", "50", "65536"]),
@@ -57,15 +57,15 @@ async fn every_statement_uses_its_index() {
         many(&retain::BOUNDS, &["1", "2", "3"]),
         many(&retain::HEAD_NAMES, &["1", "2", "3"]),
         many(&retain::LOCK_HEADS, &["'i:bob'", "'i:u1'"]),
-        many(&retain::ENTRIES, &["1", "2", "4"]),
-        many(&retain::REMOVE, &["1", "2", "4"]),
+        many(&retain::ENTRIES, &["1", "2", "4", "2", "1", "4", "5", "6", "7"]),
+        many(&retain::REMOVE, &["1", "2", "4", "2", "1", "4", "5", "6", "7"]),
         many(&retain::MESSAGES, &["65536", "65537", "65538"]),
         many(&retain::REMEMBER, &["65536", "65537", "65538"]),
         many(&retain::BURY, &["65536", "65537", "65538"]),
         many(&retain::FORGET, &["65536", "65537", "65538"]),
         many(&retain::EMPTY, &["65536", "65537", "65538"]),
-        many(&retain::EMPTIED, &["5", "65536"]),
-        many(&retain::DROP_CURSORS, &["'bob'", "'x'", "5"]),
+        many(&retain::EMPTIED, &["5", "65536", "6", "65537", "7", "65538"]),
+        many(&retain::DROP_CURSORS, &["'bob'", "'x'", "5", "'bob'", "'y'", "5", "'cat'", "'x'", "5"]),
     ];
     for sql in &statements {
         let plan = plan(&store, sql).await;
