@@ -12,7 +12,7 @@ use super::{
     user, whole,
 };
 use crate::record::Record;
-use crate::store::{CursorUpdate, Outcome, Range, Retention, Store, StoreError};
+use crate::store::{CursorUpdate, Outcome, Range, Removed, Retention, Store, StoreError};
 
 const USERS: [&str; 5] = ["a", "b", "c", "d", "e"];
 const WRITERS: usize = 8;
@@ -185,12 +185,15 @@ pub(in crate::store) async fn writers_beside_retention(place: &impl Place) {
         }
     };
     let policy = Retention { max_age_ms: None, max_entries: Some(5), remember_ms: 0, cursor_ms: 1 };
+    // A step that another one is beside finds nothing to do, or is told to try again.
     let cutter = async |number: usize| {
+        let mut sum = Removed::default();
         loop {
             let finished = done.load(Ordering::Relaxed);
             match stores[number].retain(policy, 2_000, 50).await {
-                Ok(removed) if removed.is_nothing() && finished => return,
-                Ok(_) | Err(StoreError::Passing(_)) => {}
+                Ok(removed) if removed.is_nothing() && finished => return sum,
+                Ok(removed) => add(&mut sum, removed),
+                Err(StoreError::Passing(cause)) => eprintln!("tried again: {cause}"),
                 Err(error) => panic!("{error:?}"),
             }
         }
@@ -206,12 +209,33 @@ pub(in crate::store) async fn writers_beside_retention(place: &impl Place) {
         join_all((0..WRITERS).map(writer)).await;
         done.store(true, Ordering::Relaxed);
     };
-    tokio::join!(writers, cutter(0), cutter(1), reader);
-    // What two found at the same time, one of them may have left.
-    while !stores[0].retain(policy, 2_000, 50).await.unwrap().is_nothing() {}
+    let ((), mut sum, other, ()) = tokio::join!(writers, cutter(0), cutter(1), reader);
+    add(&mut sum, other);
+    // What both found at the same time, one of them may have left.
+    cut(&stores[0], policy, &mut sum).await;
     for timeline in timelines() {
         assert!(whole(&stores[1], &timeline).await.len() <= 5, "{timeline}");
     }
+    cut(&stores[0], Retention { max_entries: Some(0), ..policy }, &mut sum).await;
+    let messages = (WRITERS * BATCHES * RECORDS) as u64;
+    assert_eq!((sum.bodies, sum.names), (messages, messages), "each goes once, with its last entry");
+}
+
+/// Steps until nothing is left to do.
+async fn cut(store: &Store, policy: Retention, sum: &mut Removed) {
+    loop {
+        let removed = store.retain(policy, 2_000, 50).await.unwrap();
+        if removed.is_nothing() {
+            return;
+        }
+        add(sum, removed);
+    }
+}
+
+fn add(sum: &mut Removed, removed: Removed) {
+    sum.entries += removed.entries;
+    sum.bodies += removed.bodies;
+    sum.names += removed.names;
 }
 
 pub(in crate::store) async fn writers_of_cursors(place: &impl Place) {
