@@ -1,5 +1,7 @@
-//! `sqlx::migrate!` reads the folder of migrations; cargo must know that a file was added there.
+//! `sqlx::migrate!` reads the folders of migrations; cargo must know that a file was added there.
 
 fn main() {
-    println!("cargo:rerun-if-changed=src/store/sqlite/migrations");
+    for engine in ["mysql", "postgres", "sqlite"] {
+        println!("cargo:rerun-if-changed=src/store/{engine}/migrations");
+    }
 }

@@ -1,6 +1,4 @@
-//! The store in the data folder, and `tidegate store`.
-
-use std::path::Path;
+//! The store that is configured, and `tidegate store`.
 
 use anyhow::{Context as _, ensure};
 use tidegate_pipeline::store::{Store, sqlite};
@@ -9,9 +7,12 @@ use crate::cli;
 use crate::config::Config;
 use crate::data::Lock;
 
-/// Opens the store of the data folder, which is made if it is missing.
-pub(crate) async fn open(data: &Path) -> anyhow::Result<Store> {
-    let path = data.join(FILE);
+/// Opens the store: on its server, or in the data folder, which is made if it is missing.
+pub(crate) async fn open(config: &Config) -> anyhow::Result<Store> {
+    if let Some(url) = &config.store.url {
+        return Store::connect(url.reveal(), config.store.connections).await.context("store.url");
+    }
+    let path = config.data.join(FILE);
     let store = sqlite::Store::open(&sqlite::Config::new(&path)).await;
     Ok(Store::Sqlite(store.with_context(|| format!("the store {}", path.display()))?))
 }
@@ -20,17 +21,19 @@ pub(crate) async fn open(data: &Path) -> anyhow::Result<Store> {
 pub(crate) fn run(command: &cli::Store) -> anyhow::Result<()> {
     let cli::Store::NewEpoch { settings } = command;
     let config = Config::load(&settings.sources())?;
-    let path = config.data.join(FILE);
-    ensure!(path.is_file(), "there is no store {}; give the data folder by --data", path.display());
+    if config.store.url.is_none() {
+        let path = config.data.join(FILE);
+        ensure!(path.is_file(), "there is no store {}; give the data folder by --data", path.display());
+    }
     let _lock = Lock::take(&config.data)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let epoch = runtime.context("starting the runtime")?.block_on(new_epoch(&config.data))?;
+    let epoch = runtime.context("starting the runtime")?.block_on(new_epoch(&config))?;
     println!("{epoch}");
     Ok(())
 }
 
-async fn new_epoch(data: &Path) -> anyhow::Result<String> {
-    let store = open(data).await?;
+async fn new_epoch(config: &Config) -> anyhow::Result<String> {
+    let store = open(config).await?;
     let epoch = store.new_epoch().await.context("no new epoch was drawn")?;
     store.close().await.context("closing the store")?;
     Ok(epoch)

@@ -1,14 +1,17 @@
 //! Measures the store: appends per second by size of batch, pages, heads, retention.
 //!
 //! `cargo run --release -p tidegate-pipeline --example store_bench -- [--users N] [--contacts N] [--messages N]
-//! [--batches 1,10,50,500,2000] [--content-bytes N] [--dir PATH]`
+//! [--batches 1,10,50,500,2000] [--content-bytes N] [--writers N] [--store PATH|postgres://…|mysql://…]`
+//!
+//! The store is a SQLite file, which is made anew, or an empty database on a server. With `--writers` so many append
+//! beside each other, each in batches of its own.
 //!
 //! With `--contacts` each user writes to so many others, else to anybody. Of each size of batch it appends for about
 //! `--seconds`, after `--messages` messages in batches of 2,000. CPU is the whole process's, less the making of messages.
 
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use futures_util::future::join_all;
 use tidegate_pipeline::record::Record;
 use tidegate_pipeline::store::sqlite::{self, Config};
 use tidegate_pipeline::store::{Outcome, Range, Retention, Store};
@@ -23,17 +26,14 @@ struct Options {
     batches: Vec<usize>,
     content_bytes: usize,
     seconds: u64,
-    dir: PathBuf,
+    writers: usize,
+    store: String,
 }
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() {
     let options = options();
-    let path = options.dir.join("store_bench.db");
-    for end in ["", "-wal", "-shm"] {
-        let _ = std::fs::remove_file(format!("{}{end}", path.display()));
-    }
-    let store = Store::Sqlite(sqlite::Store::open(&Config::new(&path)).await.expect("the database opens"));
+    let store = open(&options.store).await;
     let mut source = Source { options: &options, random: 0x9e37_79b9_7f4a_7c15, sent: 0 };
 
     fill(&store, &mut source, options.messages).await;
@@ -43,8 +43,24 @@ async fn main() {
     measure_reads(&store, &mut source).await;
     measure_retention(&store).await;
     store.close().await.expect("it closes");
-    let bytes = std::fs::metadata(&path).map_or(0, |file| file.len());
-    println!("{} messages, {:.0} bytes of file each", source.sent, bytes as f64 / source.sent as f64);
+    if !options.store.contains("://") {
+        let bytes = std::fs::metadata(&options.store).map_or(0, |file| file.len());
+        println!("{} messages, {:.0} bytes of file each", source.sent, bytes as f64 / source.sent as f64);
+    }
+}
+
+async fn open(store: &str) -> Store {
+    if store.contains("://") {
+        let store = Store::connect(store, 16).await.expect("the database opens");
+        let nobody = Timeline::inbox(&Source::user(0));
+        let bounds = store.heads(&[nobody]).await.expect("it reads");
+        assert_eq!(bounds[0].head, 0, "the database has messages of an earlier run: give an empty one");
+        return store;
+    }
+    for end in ["", "-wal", "-shm"] {
+        let _ = std::fs::remove_file(format!("{store}{end}"));
+    }
+    Store::Sqlite(sqlite::Store::open(&Config::new(store)).await.expect("the database opens"))
 }
 
 /// Where the messages come from.
@@ -125,23 +141,27 @@ async fn measure_appends(store: &Store, source: &mut Source<'_>, size: usize) {
     let mut times = Vec::new();
     let cpu = cpu_time();
     let start = Instant::now();
-    let mut made = Duration::ZERO;
+    let (mut made, mut spent) = (Duration::ZERO, Duration::ZERO);
     while start.elapsed() < Duration::from_secs(source.options.seconds) || times.len() < 10 {
         let making = Instant::now();
-        let batch = source.batch(size);
+        let batches: Vec<_> = (0..source.options.writers).map(|_| source.batch(size)).collect();
         made += making.elapsed();
         let start = Instant::now();
-        append(store, &batch).await;
-        times.push(start.elapsed());
+        let timed = async |batch: &Vec<Record>| {
+            let start = Instant::now();
+            append(store, batch).await;
+            start.elapsed()
+        };
+        times.extend(join_all(batches.iter().map(timed)).await);
+        spent += start.elapsed();
     }
     let cpu = cpu_time().saturating_sub(cpu).saturating_sub(made);
-    let sum: Duration = times.iter().sum();
     times.sort_unstable();
     let at = |share: f64| times[((times.len() - 1) as f64 * share) as usize].as_secs_f64() * 1e3;
     let messages = (times.len() * size) as f64;
     println!(
         "batch {size:>5}: {:>7.0} msg/s  p50 {:.2} ms  p99 {:.2} ms  max {:.2} ms  {:.1} µs of CPU a message",
-        messages / sum.as_secs_f64(),
+        messages / spent.as_secs_f64(),
         at(0.5),
         at(0.99),
         at(1.0),
@@ -204,7 +224,8 @@ fn options() -> Options {
         batches: vec![1, 10, 50, 500, 2_000],
         content_bytes: 128,
         seconds: 3,
-        dir: std::env::temp_dir(),
+        writers: 1,
+        store: std::env::temp_dir().join("store_bench.db").display().to_string(),
     };
     let mut arguments = std::env::args().skip(1);
     while let Some(name) = arguments.next() {
@@ -216,7 +237,8 @@ fn options() -> Options {
             "--messages" => options.messages = number() as usize,
             "--content-bytes" => options.content_bytes = number() as usize,
             "--seconds" => options.seconds = number(),
-            "--dir" => options.dir = value.into(),
+            "--writers" => options.writers = number() as usize,
+            "--store" => options.store = value,
             "--batches" => {
                 let sizes = value.split(',').map(|size| size.parse().expect("--batches needs numbers"));
                 options.batches = sizes.collect();

@@ -17,6 +17,7 @@ pub(crate) mod retention;
 mod secret;
 mod section;
 mod stop;
+mod store;
 mod tls;
 
 use std::ffi::OsString;
@@ -47,6 +48,8 @@ pub(crate) struct Config {
     pub(crate) api: api::Api,
     /// What clients may take.
     pub(crate) limits: limits::Limits,
+    /// Where messages are kept.
+    pub(crate) store: store::Store,
     /// How long and how much is kept.
     pub(crate) retention: retention::Retention,
     /// What the program says of itself.
@@ -161,6 +164,7 @@ impl Config {
         }
         self.api.all_keys()?;
         self.limits.validate()?;
+        self.store.validate()?;
         self.retention.validate()?;
         self.log.filter()?;
         self.stop.validate()
@@ -173,6 +177,7 @@ impl Config {
         ("auth", auth::Auth::KEYS),
         ("api", api::Api::KEYS),
         ("limits", limits::Limits::KEYS),
+        ("store", store::Store::KEYS),
         ("retention", retention::Retention::KEYS),
         ("log", log::Log::KEYS),
         ("stop", stop::Stop::KEYS),
@@ -188,6 +193,7 @@ impl Default for Config {
             auth: auth::Auth::default(),
             api: api::Api::default(),
             limits: limits::Limits::default(),
+            store: store::Store::default(),
             retention: retention::Retention::default(),
             log: log::Log::default(),
             stop: stop::Stop::default(),

@@ -105,6 +105,8 @@ fn text_becomes_what_the_setting_takes() {
     assert_eq!(set("log.level", "info,tidegate=trace").log.level, "info,tidegate=trace");
     assert_eq!(set("log.format", "json").log.format, log::Format::Json);
     assert_eq!(set("retention.max_entries", "5").retention.max_entries, Some(5));
+    let url = "postgres://u:p@h:1/d?sslmode=require";
+    assert_eq!(set("store.url", url).store.url.unwrap().reveal(), url);
     assert_eq!(set("listen.http", "[]").listen.http.len(), 0);
     assert_eq!(set("listen.http", "[::1]:80").listen.http[0].to_string(), "[::1]:80");
     for text in ["https://a, https://b", r#"["https://a", "https://b"]"#] {
@@ -224,6 +226,11 @@ fn wrong_values_say_where_and_what_to_do() {
         ("[limits]\nmax_connections = 0", "limits.max_connections: 0 is out of range"),
         ("[retention]\nmax_age_days = 0", "retention.max_age_days: 0 is out of range"),
         ("[retention]\nremember_days = 0", "retention.remember_days: 0 is out of range"),
+        (
+            "[store]\nurl = \"redis://user:secret@h/0\"",
+            "tidegate.toml:2: store.url: it must begin with postgres:// or postgresql:// or mysql:// or mariadb://",
+        ),
+        ("[store]\nconnections = 0", "store.connections: 0 is out of range"),
         ("[stop]\ngrace_ms = 4000000000", "stop.grace_ms: 4000000000 is out of range"),
         ("[tls]\ncert_file = \"a\"", "tidegate.toml:2: tls.cert_file: set tls.key_file too"),
         ("[tls]\nkey_file = \"a\"", "tidegate.toml:2: tls.key_file: set tls.cert_file too"),

@@ -46,7 +46,7 @@ pub(crate) async fn run(config: &Config) -> anyhow::Result<()> {
     let began = Instant::now();
     let mut signals = Signals::listen()?;
     let bound = Bound::bind(&config.listen)?;
-    let store = store::open(&config.data).await?;
+    let store = store::open(config).await?;
     let mut server = Server::assemble(config, &bound, store).await?;
     bound.log();
     server.listen(config, bound)?;

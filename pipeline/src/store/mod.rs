@@ -5,11 +5,16 @@
 //! engine passes. Operations are coarse: append a batch, read a page, heads, cursors, retention (ARCHITECTURE.md "The
 //! store").
 
+pub mod mysql;
+pub mod postgres;
 pub mod sqlite;
 
 mod age;
 mod batch;
 mod page;
+mod server;
+
+pub use server::open::OpenError;
 
 #[cfg(test)]
 mod contract;
@@ -24,21 +29,45 @@ use crate::record::Record;
 
 /// The store, on one of the engines. Cheap to clone.
 ///
+/// The large futures of the servers are boxed, so that whoever waits for the embedded one does not carry them.
+///
 /// A future that is dropped midway leaves nothing half done: what was not committed is rolled back. Whether an append
 /// was, is unknown then; the same records again are answered like the first time.
 #[derive(Debug, Clone)]
 pub enum Store {
     /// SQLite, embedded.
     Sqlite(sqlite::Store),
+    /// PostgreSQL, with other processes beside this one.
+    Postgres(postgres::Store),
+    /// MySQL or MariaDB, with other processes beside this one.
+    MySql(mysql::Store),
 }
 
 impl Store {
+    /// Connects to a database on a server, at most so many times at once: `postgres://…` (or `postgresql://…`), or
+    /// `mysql://…` (or `mariadb://…`), with user, password, host, port and database. What it needs in there it makes.
+    pub async fn connect(url: &str, connections: u32) -> Result<Self, OpenError> {
+        let scheme = url.split_once("://").map_or("", |(scheme, _)| scheme);
+        let url = url.to_owned();
+        match scheme {
+            "postgres" | "postgresql" => {
+                postgres::Store::open(&postgres::Config { url, connections }).await.map(Self::Postgres)
+            }
+            "mysql" | "mariadb" => {
+                mysql::Store::open(&mysql::Config { url, connections }).await.map(Self::MySql)
+            }
+            _ => Err(OpenError::Unknown),
+        }
+    }
+
     /// Appends records in their order, all or nothing; what became of each, in the same order.
     ///
     /// When it returns, the batch is on disk. It is one transaction, so it should have at most some 20,000 entries.
     pub async fn append(&self, records: &[&Record]) -> Result<Vec<Outcome>, StoreError> {
         match self {
             Self::Sqlite(store) => store.append(records).await,
+            Self::Postgres(store) => Box::pin(store.append(records)).await,
+            Self::MySql(store) => Box::pin(store.append(records)).await,
         }
     }
 
@@ -56,6 +85,8 @@ impl Store {
     ) -> Result<Page, StoreError> {
         match self {
             Self::Sqlite(store) => store.page(timeline, range, limit, max_bytes, now_ms).await,
+            Self::Postgres(store) => Box::pin(store.page(timeline, range, limit, max_bytes, now_ms)).await,
+            Self::MySql(store) => Box::pin(store.page(timeline, range, limit, max_bytes, now_ms)).await,
         }
     }
 
@@ -63,6 +94,8 @@ impl Store {
     pub async fn inbox(&self, user: &UserId, device: &DeviceId) -> Result<Inbox, StoreError> {
         match self {
             Self::Sqlite(store) => store.inbox(user, device).await,
+            Self::Postgres(store) => store.inbox(user, device).await,
+            Self::MySql(store) => store.inbox(user, device).await,
         }
     }
 
@@ -70,6 +103,8 @@ impl Store {
     pub async fn heads(&self, timelines: &[Timeline]) -> Result<Vec<Bounds>, StoreError> {
         match self {
             Self::Sqlite(store) => store.heads(timelines).await,
+            Self::Postgres(store) => store.heads(timelines).await,
+            Self::MySql(store) => store.heads(timelines).await,
         }
     }
 
@@ -77,6 +112,8 @@ impl Store {
     pub async fn save_cursors(&self, cursors: &[CursorUpdate], now_ms: i64) -> Result<(), StoreError> {
         match self {
             Self::Sqlite(store) => store.save_cursors(cursors, now_ms).await,
+            Self::Postgres(store) => store.save_cursors(cursors, now_ms).await,
+            Self::MySql(store) => store.save_cursors(cursors, now_ms).await,
         }
     }
 
@@ -84,6 +121,8 @@ impl Store {
     pub async fn epoch(&self) -> Result<String, StoreError> {
         match self {
             Self::Sqlite(store) => store.epoch().await,
+            Self::Postgres(store) => store.epoch().await,
+            Self::MySql(store) => store.epoch().await,
         }
     }
 
@@ -91,6 +130,8 @@ impl Store {
     pub async fn new_epoch(&self) -> Result<String, StoreError> {
         match self {
             Self::Sqlite(store) => store.new_epoch().await,
+            Self::Postgres(store) => store.new_epoch().await,
+            Self::MySql(store) => store.new_epoch().await,
         }
     }
 
@@ -106,6 +147,8 @@ impl Store {
     ) -> Result<Removed, StoreError> {
         match self {
             Self::Sqlite(store) => store.retain(retention, now_ms, budget).await,
+            Self::Postgres(store) => Box::pin(store.retain(retention, now_ms, budget)).await,
+            Self::MySql(store) => Box::pin(store.retain(retention, now_ms, budget)).await,
         }
     }
 
@@ -113,6 +156,8 @@ impl Store {
     pub async fn ping(&self) -> Result<(), StoreError> {
         match self {
             Self::Sqlite(store) => store.ping().await,
+            Self::Postgres(store) => store.ping().await,
+            Self::MySql(store) => store.ping().await,
         }
     }
 
@@ -120,6 +165,8 @@ impl Store {
     pub async fn close(&self) -> Result<(), StoreError> {
         match self {
             Self::Sqlite(store) => store.close().await,
+            Self::Postgres(store) => store.close().await,
+            Self::MySql(store) => store.close().await,
         }
     }
 }

@@ -54,6 +54,11 @@ impl PageBuilder {
         !self.full
     }
 
+    /// The rows end here though the timeline goes on: the engine counts bytes too, and sends no more than a page takes.
+    pub(super) fn end(&mut self) {
+        self.full = true;
+    }
+
     /// The page, in rising order.
     pub(super) fn finish(mut self, timeline: &Timeline) -> Page {
         self.fill_holes(timeline);
@@ -107,6 +112,16 @@ mod tests {
             }
         }
         builder.finish(&Timeline::parse("c:x").unwrap())
+    }
+
+    #[test]
+    fn where_the_engine_cut_there_is_no_hole() {
+        let mut builder = PageBuilder::new(Range::After(2), 9, 1_000);
+        builder.bounds(Bounds { head: 9, floor: 3 });
+        builder.add(3, PageEntry::Gone);
+        builder.end();
+        let page = builder.finish(&Timeline::parse("c:x").unwrap());
+        assert_eq!((seqs(&page), page.more), (vec![3], true));
     }
 
     fn seqs(page: &Page) -> Vec<u64> {

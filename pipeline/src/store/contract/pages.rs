@@ -101,6 +101,24 @@ pub(in crate::store) async fn what_expired_is_gone(place: &impl Place) {
     assert!(stored(&store, expiring("2", 1_500)).await.repeated);
 }
 
+pub(in crate::store) async fn expired_bodies_take_no_room(place: &impl Place) {
+    let store = place.open().await;
+    let large = |n: usize| {
+        let content = vec![7; 50_000].into();
+        record("alice", Msg { expire_at: 1_500, content, ..msg("bob", &n.to_string()) }, 1_000)
+    };
+    append(&store, &[large(1), large(2), text("alice", "bob", "3"), large(4), text("alice", "bob", "5")])
+        .await;
+    for (range, expected) in
+        [(Range::After(0), ["-", "-", "3", "-", "5"]), (Range::Before(6), ["-", "-", "3", "-", "5"])]
+    {
+        let page = store.page(&inbox("bob"), range, 10, 1_000, 2_000).await.unwrap();
+        assert_eq!(local_ids(&page), expected);
+    }
+    let earlier = store.page(&inbox("bob"), Range::After(0), 10, 60_000, 1_499).await.unwrap();
+    assert_eq!((local_ids(&earlier), earlier.more), (vec!["1".to_owned()], true));
+}
+
 pub(in crate::store) async fn heads_come_in_the_order_asked_for(place: &impl Place) {
     let store = ten(place).await;
     stored(&store, text("bob", "carol", "1")).await;
