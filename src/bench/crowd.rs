@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, anyhow};
-use tidegate_client::{Client, Config, ConnectError, Endpoint, Events, Start, Transport, Trust};
+use tidegate_client::{Client, Config, ConnectError, Endpoint, Events, ReadRate, Start, Transport, Trust};
 use tidegate_gateway::auth::Signer;
 use tidegate_proto::id::UserId;
 use tokio::sync::Semaphore;
@@ -26,6 +26,8 @@ struct Inner {
     /// Sets the users of this run apart from those of others.
     run: u32,
     endpoints: Vec<Endpoint>,
+    /// The users from this number on read at this rate.
+    slow: Option<(usize, ReadRate)>,
 }
 
 /// A client that is connected.
@@ -38,6 +40,16 @@ pub(super) struct Member {
 impl Crowd {
     /// Users of `server`, with room for `size` of them at a time.
     pub(super) fn new(server: &Server, wire: Wire, size: usize) -> anyhow::Result<Self> {
+        Self::with_slow(server, wire, size, None)
+    }
+
+    /// The same, with users who read at a rate of their own: those from a number on.
+    pub(super) fn with_slow(
+        server: &Server,
+        wire: Wire,
+        size: usize,
+        slow: Option<(usize, ReadRate)>,
+    ) -> anyhow::Result<Self> {
         let endpoints = (0..size.div_ceil(PER_ENDPOINT)).map(|_| Endpoint::new(None)).collect();
         Ok(Self(Arc::new(Inner {
             address: server.address.clone(),
@@ -46,6 +58,7 @@ impl Crowd {
             signer: Signer::open_or_make(&server.data)?,
             run: rand::random(),
             endpoints,
+            slow,
         })))
     }
 
@@ -66,14 +79,21 @@ impl Crowd {
             Wire::Quic => Transport::Quic,
             Wire::Wt => Transport::WebTransport,
         };
-        Ok(Config::new(&self.0.address)
+        let config = Config::new(&self.0.address)
             .transports([transport])
             .plain_websocket(self.0.wire == Wire::Ws)
             .trust(self.0.trust.clone())
             .token(token)
             .device(&name)
             .start(Start::Stored)
-            .endpoint(self.0.endpoints[number % self.0.endpoints.len()].clone()))
+            .endpoint(self.0.endpoints[number % self.0.endpoints.len()].clone());
+        Ok(match &self.0.slow {
+            // A Pong stands behind all that waits.
+            Some((first, rate)) if number >= *first => {
+                config.read_rate(rate.clone()).heartbeat(Duration::MAX, Duration::MAX)
+            }
+            _ => config,
+        })
     }
 
     /// Connects the first `count` users, a few at a time.
