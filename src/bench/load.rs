@@ -112,11 +112,14 @@ impl Plan {
             recipients: recipients.into_iter().zip(inbounds).collect(),
             counts: Vec::new(),
         };
+        if self.slow > 0 {
+            run.warm().await?;
+        }
         let mut phase = run.phase(0, 0).await?;
         let mut before = None;
         if self.slow > 0 {
             self.rate.limit(SLOW_BYTES_PER_SECOND);
-            let backlog = run.fill().await?;
+            let backlog = run.fill(2, BACKLOG_MESSAGES).await?;
             let slow = run.phase(1, backlog).await?;
             before = Some(std::mem::replace(&mut phase, slow));
         }
@@ -135,7 +138,7 @@ impl Run<'_> {
         tally.sent.fetch_add(waiting, Ordering::Relaxed);
 
         let done = CancellationToken::new();
-        let mut receiving = receive(std::mem::take(&mut self.recipients), &tally, &done);
+        let receiving = receive(std::mem::take(&mut self.recipients), &tally, &done);
         let mut sending = self.start(turn, begin, measured.end, &tally);
         let used = measure(self.server, measured).await?;
         let rss_kib = process::rss_kib(self.server.pid)?;
@@ -143,12 +146,38 @@ impl Run<'_> {
         while let Some(sent) = sending.join_next().await {
             self.counts.extend(sent.context("a sender panicked")?);
         }
-        all_received(&tally, load.wait).await;
+        self.settle(receiving, &tally, &done).await?;
+        Ok(Phase { tally, used, rss_kib })
+    }
+
+    /// Lets the slow recipients fall behind and catch up once: what the server's caches grow by for that, they have
+    /// grown by before anything is measured.
+    async fn warm(&mut self) -> anyhow::Result<()> {
+        self.plan.rate.limit(SLOW_BYTES_PER_SECOND);
+        let each = WARM_BYTES.div_ceil(self.plan.slow * BACKLOG_CONTENT_BYTES) as u64;
+        let waiting = self.fill(3, each.max(BACKLOG_MESSAGES)).await?;
+        self.plan.rate.unlimit();
+        let now = Instant::now();
+        let tally = Arc::new(Tally::new(now, now..now));
+        tally.sent.fetch_add(waiting, Ordering::Relaxed);
+        let done = CancellationToken::new();
+        let receiving = receive(std::mem::take(&mut self.recipients), &tally, &done);
+        self.settle(receiving, &tally, &done).await
+    }
+
+    /// Waits for everything sent, and takes the recipients back.
+    async fn settle(
+        &mut self,
+        mut receiving: JoinSet<(Member, Inbound)>,
+        tally: &Tally,
+        done: &CancellationToken,
+    ) -> anyhow::Result<()> {
+        all_received(tally, self.plan.load.wait).await;
         done.cancel();
         while let Some(received) = receiving.join_next().await {
             self.recipients.push(received.context("a recipient panicked")?);
         }
-        Ok(Phase { tally, used, rss_kib })
+        Ok(())
     }
 
     /// Begins sending, on streams of this turn's own.
@@ -180,18 +209,18 @@ impl Run<'_> {
         sending
     }
 
-    /// Gives each slow recipient more than any buffer on the way holds; how many messages that were.
-    async fn fill(&mut self) -> anyhow::Result<u64> {
+    /// Sends large messages to each slow recipient, on streams of this turn's own; how many those were together.
+    async fn fill(&mut self, turn: usize, messages: u64) -> anyhow::Result<u64> {
         let Plan { targets, recipients, slow, .. } = self.plan;
         let all = targets.iter().flatten();
         let of_slow = |target: &Target| Target {
-            stream: target.stream + stream(2 * recipients),
+            stream: target.stream + stream(turn * recipients),
             user: target.user.clone(),
         };
         let targets: Vec<Target> = all.skip(recipients - slow).map(of_slow).collect();
-        fill(&self.senders[0], &targets, BACKLOG_MESSAGES, BACKLOG_CONTENT_BYTES).await?;
-        self.counts.extend(targets.iter().map(|target| (target.stream, BACKLOG_MESSAGES)));
-        Ok(BACKLOG_MESSAGES * *slow as u64)
+        fill(&self.senders[0], &targets, messages, BACKLOG_CONTENT_BYTES).await?;
+        self.counts.extend(targets.iter().map(|target| (target.stream, messages)));
+        Ok(messages * *slow as u64)
     }
 
     /// What went wrong so far. A stream of which nothing has come has no checker.
@@ -250,7 +279,7 @@ async fn all_received(tally: &Tally, limit: Duration) {
 }
 
 fn stream(number: usize) -> u32 {
-    u32::try_from(number).expect("at most three times 100,000 by the command line")
+    u32::try_from(number).expect("at most four times 100,000 by the command line")
 }
 
 /// From the last connection to the first message.
@@ -260,5 +289,7 @@ const AFTERWARDS: Duration = Duration::from_millis(500);
 /// What a slow recipient reads.
 pub(super) const SLOW_BYTES_PER_SECOND: u32 = 1_024;
 /// What waits for it: 4 MiB. Its outbox is 256 KiB, QUIC's stream window as much, TCP's buffers a little.
-pub(super) const BACKLOG_MESSAGES: u64 = 512;
-pub(super) const BACKLOG_CONTENT_BYTES: usize = 8 * 1024;
+pub(super) const BACKLOG_MESSAGES: u64 = 64;
+pub(super) const BACKLOG_CONTENT_BYTES: usize = 64 * 1024;
+/// More than the store's caches hold.
+const WARM_BYTES: usize = 96 * 1024 * 1024;
