@@ -8,15 +8,20 @@ use std::process::{Command, Output, Stdio};
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64;
 
-/// Runs the program in `folder`, with nothing of this process's environment that it would look at.
-fn tidegate(folder: &Path, arguments: &[&str]) -> Output {
+/// The program in `folder`, with nothing of this process's environment that it would look at.
+fn program(folder: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("TIDEGATE_") {
             command.env_remove(name);
         }
     }
-    command.args(arguments).current_dir(folder).stdin(Stdio::null()).output().expect("the program starts")
+    command.args(arguments).current_dir(folder).stdin(Stdio::null());
+    command
+}
+
+fn tidegate(folder: &Path, arguments: &[&str]) -> Output {
+    program(folder, arguments).output().expect("the program starts")
 }
 
 fn text(bytes: &[u8]) -> &str {
@@ -182,8 +187,7 @@ fn the_file_and_settings_may_come_from_the_environment() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("a.toml"), "[limits]\noutbox_byte = 5\n").unwrap();
     let run = |name: &str, value: &str| {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
-        let output = command.arg("check").current_dir(folder.path()).env(name, value).output().unwrap();
+        let output = program(folder.path(), &["check"]).env(name, value).output().unwrap();
         assert_eq!(output.status.code(), Some(2), "{output:?}");
         text(&output.stderr).to_owned()
     };

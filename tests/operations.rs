@@ -243,6 +243,30 @@ async fn on_sigterm_every_client_is_told_when_to_come_back_and_the_program_ends_
     assert!(log.contains("stopped") && !log.contains("grace period"), "{log}");
 }
 
+/// Whoever takes no notice of GoAway costs the grace period, and nothing that was accepted: that is no failure.
+#[tokio::test]
+async fn a_stop_that_runs_over_its_grace_period_ends_with_0_and_a_warning() {
+    let server = Server::start(tempfile::tempdir().unwrap(), &["stop.grace_ms=300"]).await;
+    let alice = token(server.folder.path(), "alice").await;
+    let mut deaf = Client::connect(&server.http, &alice, "phone", "").await;
+    let msg = json!({ "receiver_id": "bob", "local_id": "1", "content": "hello" });
+    deaf.0.send(Message::text(json!({ "send": { "msg": msg } }).to_string())).await.unwrap();
+    let frame = deaf.next().await.expect("not closed");
+    assert!(frame["receipt"]["status"].to_string().contains("ACCEPTED"), "{frame}");
+    server.terminate();
+    // It neither reads nor closes, for which the server would wait 2 s.
+    let (status, log, folder) = server.end().await;
+    assert_eq!(status.code(), Some(0), "{log}");
+    assert!(log.contains("WARN") && log.contains("within the grace period"), "{log}");
+    drop(deaf);
+
+    let server = Server::start(folder, &[]).await;
+    let bob = token(server.folder.path(), "bob").await;
+    let mut bob = Client::connect(&server.http, &bob, "laptop", "").await;
+    let frame = bob.next().await.expect("not closed");
+    assert_eq!(frame["deliver"]["msg"]["content"], "hello", "{frame}");
+}
+
 #[tokio::test]
 async fn the_json_log_is_an_object_a_line_whatever_clients_say() {
     let settings = ["log.format=json", "log.level=debug"];

@@ -11,6 +11,7 @@ use tidegate_proto::limits::{HEARTBEAT, MAX_LANES};
 
 use crate::endpoint::Endpoint;
 use crate::event::Position;
+use crate::read_rate::ReadRate;
 use crate::trust::Trust;
 
 /// What a connection runs over.
@@ -86,6 +87,7 @@ pub struct Config {
     pub(crate) endpoint: Option<Endpoint>,
     pub(crate) event_capacity: usize,
     pub(crate) raw_frames: bool,
+    pub(crate) read_rate: Option<ReadRate>,
 }
 
 impl Config {
@@ -114,6 +116,7 @@ impl Config {
             endpoint: None,
             event_capacity: 256,
             raw_frames: false,
+            read_rate: None,
         }
     }
 
@@ -251,6 +254,13 @@ impl Config {
     /// Whether every received frame is also given as [`Event::Frame`](crate::Event::Frame), for tests and tools.
     pub fn raw_frames(mut self, raw: bool) -> Self {
         self.raw_frames = raw;
+        self
+    }
+
+    /// How fast the client reads from its connections, over TCP also with the smallest buffer in the system; for tests
+    /// and measurements.
+    pub fn read_rate(mut self, rate: ReadRate) -> Self {
+        self.read_rate = Some(rate);
         self
     }
 

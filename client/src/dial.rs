@@ -7,6 +7,7 @@ use tokio::time::timeout;
 
 use crate::config::{BoxError, Config, Transport};
 use crate::endpoint::Endpoint;
+use crate::read_rate::{ReadRate, Throttle};
 use crate::stagger::first_success;
 use crate::transport::{self, Link};
 use crate::trust::Trust;
@@ -40,6 +41,7 @@ pub(crate) struct Network {
     trust: Trust,
     server_name: Option<String>,
     plain_websocket: bool,
+    read_rate: Option<ReadRate>,
 }
 
 impl Dialer {
@@ -49,6 +51,7 @@ impl Dialer {
             trust: config.trust.clone(),
             server_name: config.server_name.clone(),
             plain_websocket: config.plain_websocket,
+            read_rate: config.read_rate.clone(),
         })
     }
 
@@ -78,8 +81,21 @@ impl Dialer {
             Self::Scripted(peer) => Ok(scripted(peer).await),
         };
         match opened.unwrap_or_else(|_| Err("no connection in time".into())) {
-            Ok(link) => Ok((transport, link)),
+            Ok(mut link) => {
+                if let Some(rate) = self.read_rate() {
+                    link.throttle(Throttle::new(rate));
+                }
+                Ok((transport, link))
+            }
             Err(source) => Err(OpenError { transport, server: server.to_owned(), source }),
+        }
+    }
+
+    fn read_rate(&self) -> Option<ReadRate> {
+        match self {
+            Self::Network(network) => network.read_rate.clone(),
+            #[cfg(test)]
+            Self::Scripted(_) => None,
         }
     }
 }
@@ -89,12 +105,13 @@ impl Network {
         let host = host(server);
         let name = self.server_name.clone().unwrap_or_else(|| host.to_owned());
         match transport {
-            Transport::WebSocket if self.plain_websocket => {
-                transport::open_web_socket(server.to_owned()).await
-            }
             Transport::WebSocket => {
+                let tcp = transport::open_tcp(server, self.read_rate.is_some()).await?;
+                if self.plain_websocket {
+                    return transport::open_web_socket(tcp, server).await;
+                }
                 let tls = self.endpoint.tls(&self.trust)?.web_socket.clone();
-                transport::open_web_socket_tls(server.to_owned(), name, tls).await
+                transport::open_web_socket_tls(tcp, server, name, tls).await
             }
             Transport::Quic => {
                 let open = |address| {
@@ -135,7 +152,7 @@ fn host(server: &str) -> &str {
 async fn scripted(peer: &tokio::sync::mpsc::Sender<tokio::io::DuplexStream>) -> Result<Link, BoxError> {
     let (ours, theirs) = tokio::io::duplex(64 * 1024);
     peer.send(theirs).await?;
-    Ok(transport::web_socket_over(transport::Io::Pipe(ours)))
+    Ok(transport::web_socket_over(ours))
 }
 
 /// How long the opening of one transport may take: several losses on a slow path.

@@ -61,9 +61,12 @@ pub(crate) struct Load {
     /// How long is measured
     #[arg(long, default_value = "10s", value_parser = humantime::parse_duration)]
     pub(crate) duration: Duration,
-    /// How long the same load runs before
+    /// How long the same load runs before, unmeasured
     #[arg(long, default_value = "3s", value_parser = humantime::parse_duration)]
     pub(crate) warm_up: Duration,
+    /// How long at the end is waited for what is missing; after that it is lost
+    #[arg(long, default_value = "30s", value_parser = humantime::parse_duration)]
+    pub(crate) wait: Duration,
 }
 
 #[derive(Debug, Args)]
@@ -94,6 +97,12 @@ pub(crate) struct Fanout {
     /// How many recipients
     #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub(crate) users: u32,
+    /// So many of them are slow: they read 1 KiB a second, over TCP with the smallest buffer, over QUIC by leaving the
+    /// stream unread. The load runs twice: first they read like the others; then each gets 4 MiB to begin with and reads
+    /// slowly. Latencies are those of the others; the first run's, and the memory that a slow client costs, stand in
+    /// `slow`. In the end they read on until they have everything
+    #[arg(long, value_name = "USERS", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=100))]
+    pub(crate) slow: u32,
     #[command(flatten)]
     pub(crate) load: Load,
     #[command(flatten)]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, anyhow};
-use tidegate_client::{Client, Config, ConnectError, Endpoint, Events, Start, Transport, Trust};
+use tidegate_client::{Client, Config, ConnectError, Endpoint, Events, ReadRate, Start, Transport, Trust};
 use tidegate_gateway::auth::Signer;
 use tidegate_proto::id::UserId;
 use tokio::sync::Semaphore;
@@ -30,6 +30,8 @@ struct Inner {
     /// Sets the users of this run apart from those of others.
     run: u32,
     endpoints: Vec<Endpoint>,
+    /// The users from this number on read at this rate.
+    slow: Option<(usize, ReadRate)>,
 }
 
 /// A client that is connected.
@@ -42,6 +44,16 @@ pub(super) struct Member {
 impl Crowd {
     /// Users of `server`, with room for `size` of them at a time.
     pub(super) fn new(server: &Server, wire: Wire, size: usize) -> anyhow::Result<Self> {
+        Self::with_slow(server, wire, size, None)
+    }
+
+    /// The same, with users who read at a rate of their own: those from a number on.
+    pub(super) fn with_slow(
+        server: &Server,
+        wire: Wire,
+        size: usize,
+        slow: Option<(usize, ReadRate)>,
+    ) -> anyhow::Result<Self> {
         let endpoints = (0..size.div_ceil(PER_ENDPOINT)).map(|_| Endpoint::new(None)).collect();
         let inner = Inner {
             address: server.address.clone(),
@@ -50,6 +62,7 @@ impl Crowd {
             signer: Signer::open_or_make(&server.data)?,
             run: rand::random(),
             endpoints,
+            slow,
         };
         Ok(Self { inner: Arc::new(inner), datagrams: true })
     }
@@ -76,7 +89,7 @@ impl Crowd {
             Wire::Quic => Transport::Quic,
             Wire::Wt => Transport::WebTransport,
         };
-        Ok(Config::new(&self.inner.address)
+        let config = Config::new(&self.inner.address)
             .transports([transport])
             .plain_websocket(self.inner.wire == Wire::Ws)
             .trust(self.inner.trust.clone())
@@ -84,7 +97,14 @@ impl Crowd {
             .device(&name)
             .start(Start::Stored)
             .datagrams(self.datagrams)
-            .endpoint(self.inner.endpoints[number % self.inner.endpoints.len()].clone()))
+            .endpoint(self.inner.endpoints[number % self.inner.endpoints.len()].clone());
+        Ok(match &self.inner.slow {
+            // A Pong stands behind all that waits.
+            Some((first, rate)) if number >= *first => {
+                config.read_rate(rate.clone()).heartbeat(Duration::MAX, Duration::MAX)
+            }
+            _ => config,
+        })
     }
 
     /// Connects the first `count` users, a few at a time.

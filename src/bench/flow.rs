@@ -11,6 +11,7 @@ use futures_util::stream::FuturesUnordered;
 use tidegate_client::v1::Msg;
 use tidegate_client::{Client, Event, Events, SendError, SendHandle};
 use tokio::sync::mpsc;
+use tokio::time::timeout_at;
 
 use super::checker::Checker;
 use super::latency::Latency;
@@ -84,16 +85,35 @@ impl Pace {
     }
 }
 
-/// Sends to the targets in turn, at the pace, until it ends and all receipts are there. Gives how many went to each.
+/// Sends to the targets in turn, at the pace, until it ends and all receipts are there, but not beyond `limit`. Gives
+/// how many went to each.
 pub(super) async fn send(
     client: Client,
     targets: Vec<Target>,
     bytes: usize,
-    mut pace: Pace,
+    pace: Pace,
+    limit: Instant,
     tally: Arc<Tally>,
 ) -> Vec<(u32, u64)> {
     let mut counts = vec![0_u64; targets.len()];
     let mut receipts = FuturesUnordered::new();
+    let follow = |handle, due| receipt(handle, due, &tally);
+    let sending = send_all(&client, (&targets, bytes), pace, &tally, &mut counts, (&mut receipts, follow));
+    // What has no receipt by then never gets one.
+    let _ = timeout_at(limit.into(), sending).await;
+    tally.rejected.fetch_add(receipts.len() as u64, Ordering::Relaxed);
+    targets.iter().zip(counts).map(|(target, count)| (target.stream, count)).collect()
+}
+
+/// What is sent is counted at once, and its receipts followed beside it.
+async fn send_all<F: Future<Output = ()>>(
+    client: &Client,
+    (targets, bytes): (&[Target], usize),
+    mut pace: Pace,
+    tally: &Tally,
+    counts: &mut [u64],
+    (receipts, follow): (&mut FuturesUnordered<F>, impl Fn(SendHandle, Instant) -> F),
+) {
     for turn in (0..targets.len()).cycle() {
         let due = loop {
             tokio::select! {
@@ -114,17 +134,12 @@ pub(super) async fn send(
                 Some(()) = receipts.next() => {}
             }
         };
-        match handle {
-            Ok(handle) => {
-                counts[turn] += 1;
-                tally.sent.fetch_add(1, Ordering::Relaxed);
-                receipts.push(receipt(handle, due, &tally));
-            }
-            Err(_) => break,
-        }
+        let Ok(handle) = handle else { break };
+        counts[turn] += 1;
+        tally.sent.fetch_add(1, Ordering::Relaxed);
+        receipts.push(follow(handle, due));
     }
     while receipts.next().await.is_some() {}
-    targets.iter().zip(counts).map(|(target, count)| (target.stream, count)).collect()
 }
 
 async fn receipt(mut handle: SendHandle, due: Instant, tally: &Tally) {
@@ -145,9 +160,16 @@ async fn receipt(mut handle: SendHandle, due: Instant, tally: &Tally) {
 #[derive(Debug, Default)]
 pub(super) struct Inbound {
     checkers: HashMap<u32, Checker>,
+    /// What comes late is meant to.
+    is_slow: bool,
 }
 
 impl Inbound {
+    /// Of one whose latencies and rate are not measured.
+    pub(super) fn of_slow() -> Self {
+        Self { is_slow: true, ..Self::default() }
+    }
+
     /// Takes in what comes. Cancel safe: what has come stays.
     pub(super) async fn receive(&mut self, events: &mut Events, tally: &Tally) {
         while let Some(event) = events.recv().await {
@@ -166,8 +188,11 @@ impl Inbound {
         // Something else than a message of this bench is nothing to count.
         let Some(stamp) = Stamp::read(content) else { return };
         if self.checkers.entry(stamp.stream).or_default().note(stamp.number) {
-            tally.record(&tally.delivered, tally.begin + stamp.due);
             tally.received.fetch_add(1, Ordering::Relaxed);
+            if self.is_slow {
+                return;
+            }
+            tally.record(&tally.delivered, tally.begin + stamp.due);
             if tally.measured.contains(&now) {
                 tally.received_in_time.fetch_add(1, Ordering::Relaxed);
             }
@@ -175,7 +200,7 @@ impl Inbound {
     }
 
     /// What has come, by stream.
-    pub(super) fn into_checkers(self) -> HashMap<u32, Checker> {
-        self.checkers
+    pub(super) fn checkers(&self) -> impl Iterator<Item = (u32, &Checker)> {
+        self.checkers.iter().map(|(stream, checker)| (*stream, checker))
     }
 }

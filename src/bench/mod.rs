@@ -4,6 +4,7 @@
 pub(crate) mod args;
 mod checker;
 mod crowd;
+mod fill;
 mod flow;
 mod idle;
 mod latency;
@@ -11,6 +12,7 @@ mod load;
 mod pacer;
 mod payload;
 mod process;
+mod report;
 mod resume;
 mod server;
 mod signals;

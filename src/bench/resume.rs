@@ -4,11 +4,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
-use futures_util::StreamExt as _;
-use futures_util::stream::FuturesUnordered;
 use serde::Serialize;
-use tidegate_client::v1::Msg;
-use tidegate_client::{Client, Event, Events};
+use tidegate_client::{Event, Events};
 use tokio::sync::Barrier;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -16,6 +13,8 @@ use tokio::time::timeout;
 use super::args::{Resume, Wire};
 use super::checker::{Checker, Faults};
 use super::crowd::{Crowd, Member, connect};
+use super::fill::fill;
+use super::flow::Target;
 use super::latency::{Latency, Quantiles};
 use super::payload::Stamp;
 use super::server::Server;
@@ -68,7 +67,8 @@ pub(super) async fn run(command: &Resume, server: &Server) -> anyhow::Result<Out
     let mut members = crowd.connect(count + 1).await?;
     let sender = members.pop().context("there is no sender")?;
     leave(members).await?;
-    fill(&sender.client, &crowd, count, command.messages).await?;
+    let targets: Vec<Target> = (0..count).map(|user| Target { stream: 0, user: crowd.user(user) }).collect();
+    fill(&sender.client, &targets, command.messages.into(), CONTENT_BYTES).await?;
 
     let seen = Arc::new(Seen {
         session: Latency::default(),
@@ -105,28 +105,6 @@ async fn leave(members: Vec<Member>) -> anyhow::Result<()> {
     }
     while let Some(left) = leaving.join_next().await {
         left.context("a client panicked")?;
-    }
-    Ok(())
-}
-
-/// Sends `messages` to each while they are away.
-async fn fill(sender: &Client, crowd: &Crowd, count: usize, messages: u32) -> anyhow::Result<()> {
-    let mut receipts = FuturesUnordered::new();
-    for number in 0..messages {
-        for user in 0..count {
-            let stamp = Stamp { stream: 0, number: number.into(), due: Duration::ZERO };
-            let content = stamp.content(CONTENT_BYTES).into();
-            let msg = Msg { receiver_id: crowd.user(user), content, ..Msg::default() };
-            let mut handle = sender.send(msg).await?;
-            receipts.push(async move { handle.stored().await });
-            while receipts.len() >= UNDER_WAY {
-                let Some(stored) = receipts.next().await else { break };
-                stored?;
-            }
-        }
-    }
-    while let Some(stored) = receipts.next().await {
-        stored?;
     }
     Ok(())
 }
@@ -218,6 +196,4 @@ fn report(
 }
 
 const CONTENT_BYTES: usize = 128;
-/// As many as a client keeps unsettled.
-const UNDER_WAY: usize = 256;
 const COMPLETE_LIMIT: Duration = Duration::from_secs(60);

@@ -1,7 +1,8 @@
 //! End to end: the real program, started on free ports in a folder of its own, and clients over each transport.
 //!
 //! A scenario is one function over a transport; [`over_each_transport`] makes three tests of it. Limits of time only end
-//! a hang. To see one test's server log, let the test fail: it is printed then.
+//! a hang; every second client of a server has lanes. Those that take minutes are ignored: `scripts/test faults` runs
+//! them, built for release. To see one test's server log, let the test fail: it is printed then.
 
 #![cfg(unix)]
 #![expect(clippy::unwrap_used, reason = "in a test it is the verdict")]
@@ -25,14 +26,19 @@ macro_rules! tests_over {
     };
 }
 
+mod nat;
 mod peer;
 mod server;
 
+#[cfg(target_os = "linux")]
+mod bench;
 mod command_line;
 mod drain;
 mod exchange;
 mod kill;
+mod lanes;
 mod migration;
 mod offline;
 mod sessions;
+#[cfg(target_os = "linux")]
 mod slow;

@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tempfile::TempDir;
@@ -13,6 +13,7 @@ use tidegate_certs::Fingerprint;
 use tidegate_client::{Config, Transport, Trust};
 use tidegate_gateway::auth::Signer;
 use tidegate_proto::id::UserId;
+use tidegate_proto::limits::MAX_LANES;
 use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 use tokio::time::timeout;
@@ -28,6 +29,8 @@ pub(crate) struct Server {
     /// ws.
     pub(crate) plain: SocketAddr,
     certificate: [u8; 32],
+    /// Clients configured so far.
+    clients: AtomicU32,
 }
 
 /// Its output is held open for as long as it runs.
@@ -50,6 +53,7 @@ impl Server {
             secure: nowhere,
             plain: nowhere,
             certificate: [0; 32],
+            clients: AtomicU32::new(0),
         };
         server.start_again().await;
         server
@@ -76,6 +80,26 @@ impl Server {
         self.take_addresses(&said);
     }
 
+    /// Its process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.as_ref().and_then(|process| process.child.id()).expect("it runs")
+    }
+
+    /// Its data folder.
+    pub(crate) fn data(&self) -> PathBuf {
+        self.folder.path().join("tidegate-data")
+    }
+
+    /// The SHA-256 of its certificate, as people write it.
+    pub(crate) fn certificate(&self) -> String {
+        self.certificate.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// What it has logged, over all its lives.
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(self.log_path()).unwrap()
+    }
+
     /// The program in the server's folder, with nothing of this process's environment that it would look at.
     pub(crate) fn program(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
@@ -95,8 +119,7 @@ impl Server {
 
     /// SIGTERM; the end is for [`ended`](Self::ended) to wait for.
     pub(crate) fn terminate(&self) {
-        let pid = self.process.as_ref().and_then(|process| process.child.id()).expect("it runs");
-        let pid = rustix::process::Pid::from_raw(pid.cast_signed()).unwrap();
+        let pid = rustix::process::Pid::from_raw(self.pid().cast_signed()).unwrap();
         rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
     }
 
@@ -113,8 +136,21 @@ impl Server {
 
     /// A client with this token.
     pub(crate) fn config_by(&self, token: String, transport: Transport, device: &str) -> Config {
-        Config::new(self.secure.to_string())
+        self.config_at(self.secure, token, transport, device)
+    }
+
+    /// A client that finds the server at `address`. Every second one has lanes, so that scenarios run with and without.
+    pub(crate) fn config_at(
+        &self,
+        address: SocketAddr,
+        token: String,
+        transport: Transport,
+        device: &str,
+    ) -> Config {
+        let has_lanes = self.clients.fetch_add(1, Ordering::Relaxed) % 2 == 1;
+        Config::new(address.to_string())
             .transports([transport])
+            .lanes(if has_lanes { MAX_LANES } else { 0 })
             .trust(Trust::CertHash(self.certificate))
             .token(token)
             .device(device)
@@ -125,7 +161,7 @@ impl Server {
 
     /// A token signed with the secret in the data folder, good for `ttl`.
     pub(crate) fn token(&self, user: &str, ttl: Duration) -> String {
-        let signer = Signer::open_or_make(&self.folder.path().join("tidegate-data")).unwrap();
+        let signer = Signer::open_or_make(&self.data()).unwrap();
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
         let now_ms = i64::try_from(now.as_millis()).unwrap();
         signer.sign(&UserId::new(user).unwrap(), None, ttl, now_ms).unwrap()

@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::pin::pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
 use prost::Message;
@@ -13,6 +13,7 @@ use tidegate_proto::v1::{StreamHeader, stream_header};
 
 use super::LinkError;
 use super::streams::connection_error;
+use crate::read_rate::Throttle;
 
 #[derive(Debug)]
 pub(crate) struct Inbound {
@@ -56,7 +57,11 @@ impl Inbound {
     }
 
     /// The stream's next frame; `Next::None` at its end.
-    pub(crate) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Result<Next, LinkError>> {
+    pub(crate) fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+        throttle: &mut Throttle,
+    ) -> Poll<Result<Next, LinkError>> {
         loop {
             if let Some(frame) = split_frame(&mut self.buffer, MAX_FRAME_BYTES)? {
                 if self.role != Role::Headless {
@@ -73,7 +78,7 @@ impl Inbound {
                 // An idle stream holds no memory.
                 self.buffer = BytesMut::new();
             }
-            let Poll::Ready(chunk) = self.receive.poll_chunk(cx) else {
+            let Poll::Ready(chunk) = self.receive.poll_chunk(cx, throttle) else {
                 self.turn_bytes = 0;
                 return Poll::Pending;
             };
@@ -92,13 +97,20 @@ impl Inbound {
 }
 
 impl Incoming {
-    fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, ReadError>> {
+    fn poll_chunk(
+        &mut self,
+        cx: &mut Context<'_>,
+        throttle: &mut Throttle,
+    ) -> Poll<Result<Option<Bytes>, ReadError>> {
+        let max = ready!(throttle.poll_allowance(cx, MAX_CHUNK_BYTES));
         let stream = match self {
             Self::Quic(stream) => stream,
             Self::WebTransport(stream) => stream.quic_stream_mut(),
         };
         // The future has no state: what wakes the task is kept by the connection.
-        pin!(stream.read_chunk(MAX_CHUNK_BYTES, true)).poll(cx).map_ok(|chunk| chunk.map(|chunk| chunk.bytes))
+        let chunk = ready!(pin!(stream.read_chunk(max, true)).poll(cx))?;
+        throttle.took(chunk.as_ref().map_or(0, |chunk| chunk.bytes.len()));
+        Poll::Ready(Ok(chunk.map(|chunk| chunk.bytes)))
     }
 }
 

@@ -14,13 +14,14 @@ use tidegate_proto::framing::FramingError;
 use tidegate_proto::v1::{CloseCode, ServerFrame};
 
 use crate::config::BoxError;
+use crate::read_rate::Throttle;
 use streams::Streams;
 use web_socket::Socket;
 
 pub(crate) use quic::open as open_quic;
 #[cfg(test)]
-pub(crate) use web_socket::{Io, over as web_socket_over};
-pub(crate) use web_socket::{open as open_web_socket, open_tls as open_web_socket_tls};
+pub(crate) use web_socket::over as web_socket_over;
+pub(crate) use web_socket::{connect as open_tcp, open as open_web_socket, open_tls as open_web_socket_tls};
 pub(crate) use web_transport::open as open_web_transport;
 
 /// An open connection.
@@ -82,6 +83,14 @@ impl Link {
         match self {
             Self::Streams(streams) => streams.poll_write(cx, out),
             Self::WebSocket(socket) => socket.poll_write(cx, out),
+        }
+    }
+
+    /// Reads no faster than this from now on.
+    pub(crate) fn throttle(&mut self, throttle: Throttle) {
+        match self {
+            Self::Streams(streams) => streams.throttle(throttle),
+            Self::WebSocket(socket) => socket.throttle(throttle),
         }
     }
 

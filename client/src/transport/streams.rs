@@ -14,6 +14,7 @@ use tidegate_proto::v1::{CloseCode, ServerFrame};
 
 use super::inbound::{Inbound, Incoming, Next, Role};
 use super::{LinkError, decode};
+use crate::read_rate::Throttle;
 
 /// The parts of an open connection.
 pub(crate) struct Streams {
@@ -26,6 +27,8 @@ pub(crate) struct Streams {
     /// `None` until Welcome.
     accepting: Option<Source<Incoming>>,
     datagrams: Option<Source<Bytes>>,
+    /// Of all streams together.
+    throttle: Throttle,
     /// The connection has ended, and there may still be something to read.
     lost: Option<LinkError>,
 }
@@ -57,8 +60,13 @@ impl Streams {
             turn: 0,
             accepting: None,
             datagrams: None,
+            throttle: Throttle::default(),
             lost: None,
         }
+    }
+
+    pub(crate) fn throttle(&mut self, throttle: Throttle) {
+        self.throttle = throttle;
     }
 
     pub(crate) fn start_lanes(&mut self) {
@@ -126,7 +134,7 @@ impl Streams {
     fn poll_inbound(&mut self, cx: &mut Context<'_>) -> Result<Next, LinkError> {
         let mut next = Next::None;
         while let Some(inbound) = self.inbound.get_mut(self.turn) {
-            match inbound.poll_frame(cx) {
+            match inbound.poll_frame(cx, &mut self.throttle) {
                 Poll::Ready(Ok(Next::Frame(frame))) => return Ok(Next::Frame(frame)),
                 Poll::Ready(Ok(Next::Later)) => {
                     next = Next::Later;

@@ -15,13 +15,14 @@ use tidegate_proto::framing::split_frame;
 use tidegate_proto::limits::MAX_FRAME_BYTES;
 use tidegate_proto::v1::{CloseCode, ServerFrame};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream, lookup_host};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_websockets::{ClientBuilder, Limits, Message, WebSocketStream};
 
 use super::{Link, LinkError, decode};
 use crate::config::BoxError;
+use crate::read_rate::Throttle;
 
 /// An open WebSocket.
 #[derive(Debug)]
@@ -32,42 +33,63 @@ pub(crate) struct Socket {
     finished: bool,
 }
 
-/// What it runs over.
+/// What it runs over, read no faster than wished.
 #[derive(Debug)]
-pub(crate) enum Io {
+struct Io {
+    carrier: Carrier,
+    throttle: Throttle,
+}
+
+#[derive(Debug)]
+enum Carrier {
     Plain(TcpStream),
     Tls(Box<TlsStream<TcpStream>>),
     #[cfg(test)]
     Pipe(tokio::io::DuplexStream),
 }
 
-/// Connects by `ws://{server}/ws`.
-pub(crate) async fn open(server: String) -> Result<Link, BoxError> {
-    let tcp = connect(&server).await?;
-    upgrade(Io::Plain(tcp), format!("ws://{server}/ws").parse()?).await
+/// Connects to `server`; with a receive buffer as small as may be if it is `tiny`.
+pub(crate) async fn connect(server: &str, tiny: bool) -> io::Result<TcpStream> {
+    let tcp = if tiny { connect_tiny(server).await? } else { TcpStream::connect(server).await? };
+    tcp.set_nodelay(true)?;
+    Ok(tcp)
 }
 
-/// Connects by `wss://{server}/ws`; the certificate is for `name`.
+/// Upgrades by `ws://{server}/ws`.
+pub(crate) async fn open(tcp: TcpStream, server: &str) -> Result<Link, BoxError> {
+    upgrade(Io::new(Carrier::Plain(tcp)), format!("ws://{server}/ws").parse()?).await
+}
+
+/// Upgrades by `wss://{server}/ws`; the certificate is for `name`.
 pub(crate) async fn open_tls(
-    server: String,
+    tcp: TcpStream,
+    server: &str,
     name: String,
     tls: Arc<rustls::ClientConfig>,
 ) -> Result<Link, BoxError> {
-    let tcp = connect(&server).await?;
     let stream = TlsConnector::from(tls).connect(ServerName::try_from(name)?, tcp).await?;
-    upgrade(Io::Tls(Box::new(stream)), format!("wss://{server}/ws").parse()?).await
+    upgrade(Io::new(Carrier::Tls(Box::new(stream))), format!("wss://{server}/ws").parse()?).await
 }
 
 /// A WebSocket over a stream on which the handshake has been made.
 #[cfg(test)]
-pub(crate) fn over(io: Io) -> Link {
+pub(crate) fn over(pipe: tokio::io::DuplexStream) -> Link {
+    let io = Io::new(Carrier::Pipe(pipe));
     Link::WebSocket(Box::new(Socket::new(ClientBuilder::new().limits(limits()).take_over(io))))
 }
 
-async fn connect(server: &str) -> io::Result<TcpStream> {
-    let tcp = TcpStream::connect(server).await?;
-    tcp.set_nodelay(true)?;
-    Ok(tcp)
+/// The buffer must be small before the connection is: by it the window is scaled.
+async fn connect_tiny(server: &str) -> io::Result<TcpStream> {
+    let mut last = io::Error::from(io::ErrorKind::NotFound);
+    for address in lookup_host(server).await? {
+        let tcp = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        tcp.set_recv_buffer_size(TINY_BUFFER_BYTES)?;
+        match tcp.connect(address).await {
+            Ok(tcp) => return Ok(tcp),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
 }
 
 async fn upgrade(io: Io, uri: Uri) -> Result<Link, BoxError> {
@@ -89,6 +111,10 @@ fn limits() -> Limits {
 impl Socket {
     fn new(stream: WebSocketStream<Io>) -> Self {
         Self { stream, buffer: BytesMut::new(), finished: false }
+    }
+
+    pub(crate) fn throttle(&mut self, throttle: Throttle) {
+        self.stream.get_mut().throttle = throttle;
     }
 
     pub(crate) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Result<ServerFrame, LinkError>> {
@@ -141,12 +167,16 @@ impl Socket {
 }
 
 impl Io {
+    fn new(carrier: Carrier) -> Self {
+        Self { carrier, throttle: Throttle::default() }
+    }
+
     fn stream(self: Pin<&mut Self>) -> Pin<&mut dyn ByteStream> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream),
-            Self::Tls(stream) => Pin::new(stream.as_mut()),
+        match &mut self.get_mut().carrier {
+            Carrier::Plain(stream) => Pin::new(stream),
+            Carrier::Tls(stream) => Pin::new(stream.as_mut()),
             #[cfg(test)]
-            Self::Pipe(stream) => Pin::new(stream),
+            Carrier::Pipe(stream) => Pin::new(stream),
         }
     }
 }
@@ -157,8 +187,23 @@ trait ByteStream: AsyncRead + AsyncWrite + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Unpin> ByteStream for T {}
 
 impl AsyncRead for Io {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        self.stream().poll_read(cx, buf)
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let max = ready!(self.throttle.poll_allowance(cx, buf.remaining()));
+        let before = buf.filled().len();
+        if max == buf.remaining() {
+            ready!(self.as_mut().stream().poll_read(cx, buf))?;
+        } else {
+            let mut piece = ReadBuf::new(buf.initialize_unfilled_to(max));
+            ready!(self.as_mut().stream().poll_read(cx, &mut piece))?;
+            let filled = piece.filled().len();
+            buf.advance(filled);
+        }
+        self.throttle.took(buf.filled().len() - before);
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -184,11 +229,11 @@ impl AsyncWrite for Io {
     }
 
     fn is_write_vectored(&self) -> bool {
-        match self {
-            Self::Plain(stream) => stream.is_write_vectored(),
-            Self::Tls(stream) => stream.is_write_vectored(),
+        match &self.carrier {
+            Carrier::Plain(stream) => stream.is_write_vectored(),
+            Carrier::Tls(stream) => stream.is_write_vectored(),
             #[cfg(test)]
-            Self::Pipe(stream) => stream.is_write_vectored(),
+            Carrier::Pipe(stream) => stream.is_write_vectored(),
         }
     }
 }
@@ -199,3 +244,5 @@ fn transport(error: tokio_websockets::Error) -> LinkError {
 
 /// A message holds what the server had due: several frames, of 72 KiB at most each.
 const MAX_MESSAGE_BYTES: usize = 1024 * 1024;
+/// The system makes of it what is least for it.
+const TINY_BUFFER_BYTES: u32 = 4 * 1024;

@@ -331,6 +331,30 @@ async fn a_device_resumes_from_its_cursor() {
     assert_eq!(welcome.start, 0);
 }
 
+/// With lanes a client has seqs above a hole; the next session fills the hole, and the client is further than what that
+/// session was sent.
+#[tokio::test]
+async fn what_an_earlier_session_was_sent_is_acknowledged_on_the_next() {
+    let world =
+        World::with(Settings { outbox_bytes: 4_096, message_burst: 10_000, ..Settings::default() }).await;
+    let (mut alice, _) = world.connect("alice", "phone").await;
+    for n in 0..100 {
+        alice.message("bob", &n.to_string(), &"x".repeat(1_024)).await;
+        alice.stored().await;
+    }
+    // So little fits on the way that the session has by far not sent everything.
+    let mut bob = world.pipe(1_024);
+    bob.send(from_client::Kind::Hello(world.hello("bob", "phone"))).await;
+    assert!(matches!(bob.next().await, Kind::Welcome(_)));
+    bob.send(from_client::Kind::Ack(Ack { cursor: 100 })).await;
+    for seq in 1..=100 {
+        assert_eq!(bob.delivered().await.0, seq);
+    }
+    bob.send(from_client::Kind::Ack(Ack { cursor: 101 })).await;
+    let Kind::Error(error) = bob.next().await else { panic!("no Error") };
+    assert_eq!(error.code(), Code::InvalidArgument);
+}
+
 #[tokio::test]
 async fn a_device_that_comes_back_at_once_goes_on_where_it_was() {
     let world = World::new().await;

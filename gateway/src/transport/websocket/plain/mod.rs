@@ -1,12 +1,9 @@
 //! The plain `Msg` mode: bare messages to the client, frames to the session, which knows nothing of it
 //! (docs/PROTOCOL.md "Plain `Msg` mode"). Pure.
 
-use std::collections::VecDeque;
-
 use bytes::Bytes;
 use prost::Message as _;
 use tidegate_proto::id::DeviceId;
-use tidegate_proto::limits::MAX_IN_FLIGHT;
 use tidegate_proto::v1::{
     Ack, ClientFrame, ContentType, Hello, Msg, MsgType, Receipt, ReceiptStatus, Send, ServerFrame,
     client_frame, server_frame,
@@ -24,10 +21,6 @@ pub(super) struct Plain {
     hello: Option<Hello>,
     /// The kind the client last used.
     kind: Opcode,
-    /// The local_ids of sends without a receipt, oldest first. At most [`MAX_IN_FLIGHT`] by the session's limit.
-    waiting: VecDeque<String>,
-    /// Sends without a receipt whose local_id the session draws.
-    waiting_unnamed: usize,
     acked: u64,
 }
 
@@ -40,13 +33,7 @@ impl Plain {
             platform: "plain".to_owned(),
             ..Hello::default()
         };
-        Self {
-            hello: Some(hello),
-            kind: Opcode::Text,
-            waiting: VecDeque::new(),
-            waiting_unnamed: 0,
-            acked: 0,
-        }
+        Self { hello: Some(hello), kind: Opcode::Text, acked: 0 }
     }
 
     /// The Hello that such a client does not send, once.
@@ -60,18 +47,12 @@ impl Plain {
             Incoming::Text(text) => {
                 self.kind = Opcode::Text;
                 let msg = serde_json::from_slice(text);
-                Some(msg.map_or_else(
-                    |error| forgiven("the text is no Msg in JSON", &error),
-                    |msg| self.send(msg),
-                ))
+                Some(msg.map_or_else(|error| forgiven("the text is no Msg in JSON", &error), send))
             }
             Incoming::Binary(bytes) => {
                 self.kind = Opcode::Binary;
                 let msg = Msg::decode(&bytes[..]);
-                Some(msg.map_or_else(
-                    |error| forgiven("the message is no Msg in protobuf", &error),
-                    |msg| self.send(msg),
-                ))
+                Some(msg.map_or_else(|error| forgiven("the message is no Msg in protobuf", &error), send))
             }
             Incoming::Pong(echo) => {
                 let seq: u64 = std::str::from_utf8(echo).ok()?.parse().ok()?;
@@ -88,7 +69,7 @@ impl Plain {
     /// Queues what such a client understands of what the session sends.
     pub(super) fn put(&mut self, output: &mut Output, out: Outgoing) {
         let msg = match out {
-            Outgoing::Frame(frame) => self.answer(frame),
+            Outgoing::Frame(frame) => answer(frame),
             Outgoing::Deliver { timeline, seq, body } => {
                 let of_inbox = timeline.is_empty();
                 if of_inbox {
@@ -96,10 +77,9 @@ impl Plain {
                 }
                 body.map(|body| body.msg(if of_inbox { seq } else { 0 }))
             }
-            Outgoing::Stored { seq, body } => {
+            Outgoing::Stored { seq, .. } => {
                 output.reaches(seq);
-                let ids = (body.local_id().to_owned(), body.server_id().to_owned());
-                self.is_named_receipt_due(body.local_id()).then(|| receipt(ids, body.send_time()))
+                None
             }
             Outgoing::Page(_) | Outgoing::Signal(_) => None,
         };
@@ -111,66 +91,40 @@ impl Plain {
             put_message(&mut output.live, Opcode::Binary, &msg.encode_to_vec());
         }
     }
+}
 
-    fn send(&mut self, msg: Msg) -> Event {
-        if msg.local_id.is_empty() {
-            self.waiting_unnamed += 1;
-        } else {
-            if self.waiting.len() == MAX_IN_FLIGHT {
-                self.waiting.pop_front();
-            }
-            self.waiting.push_back(msg.local_id.clone());
+fn send(msg: Msg) -> Event {
+    frame(client_frame::Kind::Send(Send { msg: Some(msg) }))
+}
+
+/// The `Msg` that says what a frame says, if there is one.
+fn answer(frame: ServerFrame) -> Option<Msg> {
+    match frame.kind? {
+        server_frame::Kind::Receipt(receipt) => answer_send(receipt),
+        server_frame::Kind::Error(error) => {
+            Some(refusal(MsgType::Receipt, (String::new(), String::new()), error.message))
         }
-        frame(client_frame::Kind::Send(Send { msg: Some(msg) }))
-    }
-
-    /// The `Msg` that says what a frame says, if there is one.
-    fn answer(&mut self, frame: ServerFrame) -> Option<Msg> {
-        match frame.kind? {
-            server_frame::Kind::Receipt(receipt) => self.receipt(receipt),
-            server_frame::Kind::Error(error) => {
-                Some(refusal(MsgType::Receipt, (String::new(), String::new()), error.message))
-            }
-            server_frame::Kind::GoAway(go_away) => {
-                let reason = if go_away.message.is_empty() {
-                    go_away.reason().as_str_name().to_owned()
-                } else {
-                    go_away.message
-                };
-                Some(refusal(MsgType::Notification, (String::new(), String::new()), reason))
-            }
-            _ => None,
+        server_frame::Kind::GoAway(go_away) => {
+            let reason = if go_away.message.is_empty() {
+                go_away.reason().as_str_name().to_owned()
+            } else {
+                go_away.message
+            };
+            Some(refusal(MsgType::Notification, (String::new(), String::new()), reason))
         }
+        _ => None,
     }
+}
 
-    /// Each send gets one receipt; a refusal may still follow an acceptance.
-    fn receipt(&mut self, said: Receipt) -> Option<Msg> {
-        let status = said.status();
-        let ids = (said.local_id, said.server_id);
-        match status {
-            ReceiptStatus::Accepted => self.is_receipt_due(&ids.0).then(|| receipt(ids, said.send_time)),
-            ReceiptStatus::Stored => self.is_named_receipt_due(&ids.0).then(|| receipt(ids, said.send_time)),
-            ReceiptStatus::Rejected => {
-                self.is_receipt_due(&ids.0);
-                Some(refusal(MsgType::Receipt, ids, said.message))
-            }
-            ReceiptStatus::Unspecified => None,
-        }
-    }
-
-    /// Whether a send with this local_id, the client's or a drawn one, waits for its receipt; it does no longer.
-    fn is_receipt_due(&mut self, local_id: &str) -> bool {
-        if self.is_named_receipt_due(local_id) {
-            return true;
-        }
-        let due = self.waiting_unnamed > 0;
-        self.waiting_unnamed = self.waiting_unnamed.saturating_sub(1);
-        due
-    }
-
-    fn is_named_receipt_due(&mut self, local_id: &str) -> bool {
-        let found = self.waiting.iter().position(|waiting| waiting == local_id);
-        found.and_then(|index| self.waiting.remove(index)).is_some()
+/// The session answers each send with ACCEPTED or REJECTED, once; a refusal may still follow an acceptance. STORED is
+/// no answer to a send: its local_id does not tell it from another message under the same one, which is refused.
+fn answer_send(said: Receipt) -> Option<Msg> {
+    let status = said.status();
+    let ids = (said.local_id, said.server_id);
+    match status {
+        ReceiptStatus::Accepted => Some(receipt(ids, said.send_time)),
+        ReceiptStatus::Rejected => Some(refusal(MsgType::Receipt, ids, said.message)),
+        ReceiptStatus::Stored | ReceiptStatus::Unspecified => None,
     }
 }
 

@@ -597,7 +597,7 @@ export const SendSchema: GenMessage<Send> = /*@__PURE__*/
  */
 export type Ack = Message<"tidegate.v1.Ack"> & {
   /**
-   * at most the last seq sent to this session
+   * at most the head of the inbox
    *
    * @generated from field: int64 cursor = 1;
    */
