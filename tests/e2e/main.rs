@@ -31,6 +31,7 @@ mod server;
 mod command_line;
 mod drain;
 mod exchange;
+mod hostile;
 mod kill;
 mod migration;
 mod offline;

@@ -1,0 +1,11 @@
+//! What hostile and broken clients do to a running server, byte by byte where a library would refuse to write it.
+//! Where each kind of bad input is tested stands in `README.md` beside this file.
+
+mod crowd;
+mod frames;
+mod requests;
+
+mod socket;
+mod streams;
+mod watch;
+mod wire;
