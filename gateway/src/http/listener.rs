@@ -17,7 +17,7 @@ use hyper_util::service::TowerToHyperService;
 use parking_lot::Mutex;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -56,6 +56,7 @@ pub async fn serve<A: Accept, B: Backend>(
 ) -> io::Result<()> {
     let local_port = listener.tcp.local_addr()?.port();
     let mut pause = Pause::default();
+    let mut said: Option<Instant> = None;
     let stopped = stopping.token.clone().cancelled_owned();
     let mut stopped = pin!(stopped);
     loop {
@@ -66,11 +67,12 @@ pub async fn serve<A: Accept, B: Backend>(
         let (tcp, remote, permit) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
-                let is_first = pause.is_new();
                 let Some(wait) = pause.next(&error) else { continue };
-                if is_first {
+                edge.backend.refused("accept");
+                // Whoever takes the last descriptor again and again shall not fill the log.
+                if said.is_none_or(|said| said.elapsed() >= SAID_EVERY) {
                     tracing::error!(%error, "accepting pauses");
-                    edge.backend.refused("accept");
+                    said = Some(Instant::now());
                 }
                 tokio::select! {
                     () = sleep(wait) => continue,
@@ -96,10 +98,6 @@ async fn accept(listener: &Listener) -> io::Result<(TcpStream, SocketAddr, Owned
 struct Pause(u32);
 
 impl Pause {
-    fn is_new(&self) -> bool {
-        self.0 == 0
-    }
-
     /// `None` for the error of one connection, not of the listener.
     fn next(&mut self, error: &io::Error) -> Option<Duration> {
         use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
@@ -217,6 +215,8 @@ const FINISH_TIMEOUT: Duration = Duration::from_secs(10);
 const UPGRADE_TIMEOUT: Duration = Duration::from_secs(10);
 /// The first pause after an error of the listener, such as no descriptors.
 const MIN_PAUSE: Duration = Duration::from_millis(100);
+/// How often the log says so, at most.
+const SAID_EVERY: Duration = Duration::from_secs(60);
 /// The longest pause.
 const MAX_PAUSE: Duration = Duration::from_secs(1);
 

@@ -27,6 +27,7 @@ use crate::auth::Identity;
 use crate::feed::Feed;
 use crate::gateway::{Shared, now_ms};
 use crate::hub::mailbox::{Mailbox, Notice};
+use crate::quoted::Quoted;
 use crate::transport::{Event, Info, Outgoing, Transport};
 
 /// Makes a session of a connection; or gives the connection back with the way it ends.
@@ -206,7 +207,7 @@ fn welcome<T: Transport>(gateway: Arc<Shared>, mut transport: T, greeting: Greet
         let gone = HistoryGone { timeline: String::new(), floor: floor.cast_signed() };
         transport.send(Outgoing::Frame(frame(server_frame::Kind::HistoryGone(gone))));
     }
-    debug!(user = %identity.user, %device, agent = ?hello.agent, start, head, "session began");
+    debug!(user = %identity.user, %device, agent = %Quoted(&hello.agent), start, head, "session began");
     Session {
         tally: Tally::new(gateway.clone(), transport.info().kind),
         feed: Feed::new(start.max(floor - 1), head),

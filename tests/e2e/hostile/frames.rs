@@ -8,7 +8,7 @@ use tidegate_proto::v1::{
     Ack, CloseCode, Code, Hello, Msg, Ping, Pull, Refresh, Send, Signal, client_frame, pull, server_frame,
 };
 
-use super::watch::{WITH_ADMIN, descriptors, metric, sessions, until};
+use super::watch::{WITH_ADMIN, metric, sessions, sockets, until};
 use super::wire::{Wire, framed, hello};
 use crate::peer::Peer;
 use crate::server::Server;
@@ -39,7 +39,7 @@ fn nested(depth: usize) -> BytesMut {
 async fn what_is_no_frame_ends_the_session_with_its_code(transport: Transport) {
     let server = Server::start_with(&[], &[WITH_ADMIN]).await;
     let honest = Peer::connect(&server, transport, "honest", "h").await;
-    let before = descriptors(&server);
+    let before = sockets(&server);
     let cases: Vec<(&str, BytesMut, CloseCode)> = vec![
         ("length 0", bytes(0, &[]), CloseCode::ProtocolError),
         ("a byte too many", bytes(MAX_FRAME_BYTES as u64 + 1, &[]), CloseCode::TooLarge),
@@ -82,7 +82,7 @@ async fn what_is_no_frame_ends_the_session_with_its_code(transport: Transport) {
 async fn a_frame_cut_off_at_any_byte_ends_the_session(transport: Transport) {
     let server = Server::start_with(&[], &[WITH_ADMIN]).await;
     let honest = Peer::connect(&server, transport, "honest", "h").await;
-    let before = descriptors(&server);
+    let before = sockets(&server);
     let msg = Msg { receiver_id: "honest".into(), local_id: "l".into(), ..Msg::default() };
     let frame = framed(client_frame::Kind::Send(Send { msg: Some(msg) }));
     for cut in 1..frame.len() {
@@ -213,7 +213,7 @@ async fn before_hello_nothing_else_is_served(transport: Transport) {
     use client_frame::Kind;
     let server = Server::start_with(&[], &[WITH_ADMIN]).await;
     let honest = Peer::connect(&server, transport, "honest", "h").await;
-    let before = descriptors(&server);
+    let before = sockets(&server);
     let good = || hello(&server, "eve", "e");
     let cases: Vec<(&str, BytesMut, CloseCode)> = vec![
         ("Ping", framed(Kind::Ping(Ping {})), CloseCode::ProtocolError),
@@ -293,8 +293,8 @@ async fn before_hello_nothing_else_is_served(transport: Transport) {
 }
 
 /// One session is live, the honest one's; whatever else was open is closed, and nothing of it was worth a line.
-async fn nothing_is_left(server: &Server, descriptors_before: usize) {
-    until(async || sessions(server).await == 1 && descriptors(server) <= descriptors_before).await;
+async fn nothing_is_left(server: &Server, sockets_before: usize) {
+    until(async || sessions(server).await == 1 && sockets(server) <= sockets_before).await;
     let log = server.log();
     assert!(!log.contains("panicked"), "{log}");
     let lines = log.lines().filter(|line| line.contains("WARN") || line.contains("ERROR"));

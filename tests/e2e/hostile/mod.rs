@@ -2,10 +2,13 @@
 //! Where each kind of bad input is tested stands in `README.md` beside this file.
 
 mod crowd;
+mod descriptors;
+mod disk;
 mod frames;
 mod requests;
-
+mod silence;
 mod socket;
 mod streams;
+mod tokens;
 mod watch;
 mod wire;

@@ -5,7 +5,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use super::socket::{Socket, message, read_head, upgrade_request};
-use super::watch::{WITH_ADMIN, descriptors, metric, metrics, sessions, until, value};
+use super::watch::{WITH_ADMIN, metric, metrics, sessions, sockets, until, value};
 use crate::peer::{Peer, within};
 use crate::server::Server;
 
@@ -40,7 +40,7 @@ fn post(more: &str, body: &str) -> String {
 async fn requests_that_are_none_are_refused() {
     let server = Server::start_with(&[], &[WITH_ADMIN, KEY]).await;
     let honest = Peer::connect(&server, Transport::WebSocket, "honest", "h").await;
-    let before = descriptors(&server);
+    let before = sockets(&server);
     let close = "Host: localhost\r\nConnection: close\r\n\r\n";
     let get = |target: &str| format!("GET {target} HTTP/1.1\r\n{close}");
     let long = "x".repeat(64 * 1024);
@@ -106,7 +106,7 @@ async fn requests_that_are_none_are_refused() {
         let name = format!("http_refused_total{{reason=\"{reason}\"}}");
         assert!(value(&text, &name) > 0, "{name}: {text}");
     }
-    until(async || descriptors(&server) <= before).await;
+    until(async || sockets(&server) <= before).await;
     assert!(!server.log().contains("panicked"), "{}", server.log());
     honest.store("honest", "still here").await;
 }
@@ -136,7 +136,7 @@ async fn a_second_request_hidden_in_the_first_is_not_served() {
 async fn frames_that_are_no_websocket_get_its_codes() {
     let server = Server::start_with(&[], &[WITH_ADMIN]).await;
     let honest = Peer::connect(&server, Transport::WebSocket, "honest", "h").await;
-    let before = descriptors(&server);
+    let before = sockets(&server);
     let masked = |head: &[u8], payload: &[u8]| [head, &[0; 4], payload].concat();
     let cases: Vec<(u32, Vec<u8>)> = vec![
         (1002, vec![0x82, 0x01, 0x00]),
@@ -177,7 +177,7 @@ async fn frames_that_are_no_websocket_get_its_codes() {
     socket.write_raw(&[0x82, 0xff, 0x80, 0, 0, 0, 0, 0, 0, 0]).await;
     while within(socket.read_message()).await.is_some() {}
     assert!([1002, 1009].contains(&within(socket.closed()).await));
-    until(async || descriptors(&server) <= before && sessions(&server).await == 1).await;
+    until(async || sockets(&server) <= before && sessions(&server).await == 1).await;
     honest.store("honest", "still here").await;
 }
 

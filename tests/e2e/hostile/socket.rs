@@ -14,8 +14,18 @@ pub(super) struct Socket {
 impl Socket {
     /// Asks for `path` with a subprotocol, and gets it.
     pub(super) async fn upgrade(address: SocketAddr, path: &str, subprotocol: &str) -> Self {
-        let request = upgrade_request(address, path, subprotocol);
         let tcp = TcpStream::connect(address).await.unwrap();
+        Self::upgrade_on(tcp, address, path, subprotocol).await
+    }
+
+    /// The same on a socket that is connected.
+    pub(super) async fn upgrade_on(
+        tcp: TcpStream,
+        address: SocketAddr,
+        path: &str,
+        subprotocol: &str,
+    ) -> Self {
+        let request = upgrade_request(address, path, subprotocol);
         let mut socket = Self { tcp, code: 0 };
         socket.tcp.write_all(request.as_bytes()).await.unwrap();
         let head = read_head(&mut socket.tcp).await;

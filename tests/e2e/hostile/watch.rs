@@ -38,9 +38,20 @@ pub(super) async fn sessions(server: &Server) -> u64 {
     lines.map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap()).sum()
 }
 
-/// Open files and sockets.
+/// Open sockets. The store opens its files when it needs them, and keeps them.
+pub(super) fn sockets(server: &Server) -> usize {
+    links(server).filter(|link| link.starts_with("socket:")).count()
+}
+
+/// Everything open.
 pub(super) fn descriptors(server: &Server) -> usize {
-    fs::read_dir(format!("/proc/{}/fd", server.pid())).unwrap().count()
+    links(server).count()
+}
+
+fn links(server: &Server) -> impl Iterator<Item = String> {
+    let files = fs::read_dir(format!("/proc/{}/fd", server.pid())).unwrap();
+    // One that is closed meanwhile is no file any more.
+    files.filter_map(|file| Some(fs::read_link(file.ok()?.path()).ok()?.to_string_lossy().into_owned()))
 }
 
 /// Memory in use, in KiB.

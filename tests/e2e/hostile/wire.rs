@@ -73,6 +73,14 @@ impl Wire {
         }
     }
 
+    /// Writes bytes as they are, on a WebSocket too.
+    pub(super) async fn write_raw(&mut self, bytes: &[u8]) {
+        match &mut self.way {
+            Way::Streams(_) => self.write(bytes).await,
+            Way::Socket(socket) => within(socket.write_raw(bytes)).await,
+        }
+    }
+
     /// Says that nothing more comes.
     pub(super) async fn finish(&mut self) {
         match &mut self.way {
