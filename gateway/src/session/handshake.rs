@@ -21,6 +21,7 @@ use super::Clock;
 use super::end::{End, frame};
 use super::in_flight::InFlight;
 use super::rate::Rate;
+use super::taking::Taking;
 use super::tally::Tally;
 use super::worker::{Guards, Session};
 use crate::auth::Identity;
@@ -219,7 +220,7 @@ fn welcome<T: Transport>(gateway: Arc<Shared>, mut transport: T, greeting: Greet
         page: None,
         pull: None,
         append: None,
-        progress: (0, 0),
+        taking: Taking::default(),
         leaving: None,
         gateway,
         transport,
