@@ -40,7 +40,10 @@ CASES = {
         {FLOW_CONTROL_ERROR}, b"".join(frame(STREAM, number, 127 * 1024, 1, b"x") for number in (4, 8, 12))
     ),
     "a reset beyond flow control": ({FLOW_CONTROL_ERROR}, frame(RESET_STREAM, 4, 0, 1 << 30)),
-    "an end before what came": ({FINAL_SIZE_ERROR}, frame(STREAM_FIN, 0, 0, 1, b"x")),
+    "data behind the end": (
+        {FINAL_SIZE_ERROR}, frame(STREAM_FIN, 0, 10_000, 1, b"x") + frame(STREAM, 0, 10_001, 1, b"x")
+    ),
+    "another end": ({FINAL_SIZE_ERROR}, frame(STREAM_FIN, 0, 10_000, 1, b"x") + frame(STREAM_FIN, 0, 9_000, 1, b"x")),
     "an offset beyond 2^62": ({FRAME_ENCODING_ERROR, FLOW_CONTROL_ERROR}, frame(STREAM, 0, (1 << 62) - 1, 1, b"x")),
     "data on a stream of the server": ({STREAM_STATE_ERROR}, frame(STREAM, 3, 0, 1, b"x")),
     "data on a stream the server has not opened": ({STREAM_STATE_ERROR}, frame(STREAM, 1, 0, 1, b"x")),
