@@ -124,14 +124,19 @@ impl<A: Accept, B: Backend> Worker<A, B> {
         let secure = tls.is_some();
         let stream = match tls {
             None => Stream::plain(tcp, permit),
-            Some(config) => match timeout(TLS_TIMEOUT, TlsAcceptor::from(config).accept(tcp)).await {
-                Ok(Ok(tls)) => Stream::tls(tls, permit),
-                Ok(Err(error)) => {
-                    tracing::debug!(remote = %self.remote, error = %Quoted(error), "TLS handshake failed");
-                    return self.edge.backend.refused("tls");
+            Some(config) => {
+                let handshake = timeout(TLS_TIMEOUT, TlsAcceptor::from(config).accept(tcp));
+                match self.token.run_until_cancelled(handshake).await {
+                    Some(Ok(Ok(tls))) => Stream::tls(tls, permit),
+                    Some(Ok(Err(error))) => {
+                        tracing::debug!(remote = %self.remote, error = %Quoted(error), "TLS handshake failed");
+                        return self.edge.backend.refused("tls");
+                    }
+                    Some(Err(_)) => return self.edge.backend.refused("tls_timeout"),
+                    // Nobody new is served any more.
+                    None => return,
                 }
-                Err(_) => return self.edge.backend.refused("tls_timeout"),
-            },
+            }
         };
         let connection =
             Connection { local_port: self.local_port, secure, granted: Arc::new(Mutex::new(None)) };
@@ -209,8 +214,8 @@ const MAX_HEAD_BYTES: usize = 16 * 1024;
 const MAX_HEADERS: usize = 64;
 /// How long a connection may be used for HTTP: a client that takes its answer a byte at a time ends here.
 const CONNECTION_LIFETIME: Duration = Duration::from_secs(120);
-/// How long the request in hand has when HTTP is to end.
-const FINISH_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long the request in hand has when HTTP is to end: half of the time a server has to stop, by default.
+const FINISH_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long the hand-over of a socket may take after its 101.
 const UPGRADE_TIMEOUT: Duration = Duration::from_secs(10);
 /// The first pause after an error of the listener, such as no descriptors.

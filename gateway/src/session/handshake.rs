@@ -215,6 +215,7 @@ fn welcome<T: Transport>(gateway: Arc<Shared>, mut transport: T, greeting: Greet
         sends: InFlight::default(),
         messages: Rate::new(settings.messages_per_second, settings.message_burst),
         signals: Rate::new(settings.signals_per_second, settings.signal_burst),
+        refreshes: Rate::new(REFRESHES_PER_SECOND, REFRESH_BURST),
         clock: Clock::start(),
         acked: 0,
         page: None,
@@ -242,3 +243,8 @@ fn limits(settings: &crate::settings::Settings) -> Limits {
         message_burst: i64::from(settings.message_burst),
     }
 }
+
+/// To verify a token takes 0.1 ms and more; an honest client sends one in minutes.
+const REFRESHES_PER_SECOND: u32 = 1;
+/// How many tokens may come at once.
+const REFRESH_BURST: u32 = 10;

@@ -41,6 +41,7 @@ pub(super) struct Session<T> {
     pub(super) sends: InFlight,
     pub(super) messages: Rate,
     pub(super) signals: Rate,
+    pub(super) refreshes: Rate,
     /// The last cursor the client acknowledged.
     pub(super) acked: u64,
     /// The page of the inbox being read.

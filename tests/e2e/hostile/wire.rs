@@ -10,7 +10,7 @@ use tidegate_proto::framing::{put_frame, split_frame};
 use tidegate_proto::v1::{ClientFrame, Hello, ServerFrame, Welcome, client_frame, server_frame};
 
 use super::socket::Socket;
-use super::streams::Streams;
+use super::streams::{NO_CODE, Streams};
 use crate::peer::within;
 use crate::server::Server;
 
@@ -86,6 +86,20 @@ impl Wire {
         match &mut self.way {
             Way::Streams(streams) => _ = streams.control.0.finish(),
             Way::Socket(socket) => within(socket.shut_down()).await,
+        }
+    }
+
+    /// Breaks off the control stream.
+    pub(super) fn reset(&mut self) {
+        if let Way::Streams(streams) = &mut self.way {
+            streams.control.0.reset(NO_CODE).unwrap();
+        }
+    }
+
+    /// Wants nothing more of the control stream.
+    pub(super) fn stop(&mut self) {
+        if let Way::Streams(streams) = &mut self.way {
+            streams.control.1.stop(NO_CODE).unwrap();
         }
     }
 
