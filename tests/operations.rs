@@ -289,7 +289,7 @@ async fn the_json_log_is_an_object_a_line_whatever_clients_say() {
     assert_eq!(find("stopping")["reason"], "SIGTERM");
     assert!(find("stopping")["served_ms"].is_u64() && find("stopped")["took_ms"].is_u64());
     assert!(lines.iter().any(|line| line["message"] == "listening" && line["what"] == "admin"));
-    assert_eq!(find("session began")["agent"], format!("{agent:?}"));
+    assert_eq!(find("session began")["agent"], agent.escape_debug().to_string());
     assert!(!log.contains(&alice), "a token is in the log");
 }
 

@@ -35,6 +35,7 @@ mod bench;
 mod command_line;
 mod drain;
 mod exchange;
+mod hostile;
 mod kill;
 mod lanes;
 mod migration;

@@ -21,6 +21,8 @@ use tokio::time::timeout;
 /// A server with its data. Dropped, it is killed and its data are removed.
 pub(crate) struct Server {
     folder: TempDir,
+    /// What starts the program in place of itself, with its path and arguments added.
+    launcher: Vec<String>,
     settings: Vec<String>,
     host: String,
     process: Option<Process>,
@@ -28,6 +30,8 @@ pub(crate) struct Server {
     pub(crate) secure: SocketAddr,
     /// ws.
     pub(crate) plain: SocketAddr,
+    /// Health and metrics; only where `listen.admin` is among the settings.
+    pub(crate) admin: Option<SocketAddr>,
     certificate: [u8; 32],
     /// Clients configured so far.
     clients: AtomicU32,
@@ -42,16 +46,24 @@ struct Process {
 impl Server {
     /// A server with no data and limits that no scenario meets.
     pub(crate) async fn start() -> Self {
+        Self::start_with(&[], &[]).await
+    }
+
+    /// The same with further settings, started by `launcher`: a program and its arguments, to which the server's path
+    /// and arguments are added. It ends up as the server, by `exec`.
+    pub(crate) async fn start_with(launcher: &[&str], settings: &[&str]) -> Self {
         let rates = ["limits.messages_per_second=1000000", "limits.messages_burst=1000000"];
         let folder = tempfile::tempdir().unwrap();
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
         let mut server = Self {
             folder,
-            settings: rates.map(str::to_owned).to_vec(),
+            launcher: launcher.iter().copied().map(str::to_owned).collect(),
+            settings: rates.iter().chain(settings).copied().map(str::to_owned).collect(),
             host: own_host(),
             process: None,
             secure: nowhere,
             plain: nowhere,
+            admin: None,
             certificate: [0; 32],
             clients: AtomicU32::new(0),
         };
@@ -63,7 +75,7 @@ impl Server {
     pub(crate) async fn start_again(&mut self) {
         assert!(self.process.is_none(), "it runs");
         let log = File::options().create(true).append(true).open(self.log_path()).unwrap();
-        let mut command = self.program();
+        let mut command = self.launch();
         let listen = [
             format!("listen.quic={}:{}", self.host, self.secure.port()),
             format!("listen.http={}:{}", self.host, self.plain.port()),
@@ -102,7 +114,18 @@ impl Server {
 
     /// The program in the server's folder, with nothing of this process's environment that it would look at.
     pub(crate) fn program(&self) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
+        self.command(env!("CARGO_BIN_EXE_tidegate"))
+    }
+
+    fn launch(&self) -> Command {
+        let Some((launcher, arguments)) = self.launcher.split_first() else { return self.program() };
+        let mut command = self.command(launcher);
+        command.args(arguments).arg(env!("CARGO_BIN_EXE_tidegate"));
+        command
+    }
+
+    fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
         let of_ours = |name: &OsString| name.to_string_lossy().starts_with("TIDEGATE_");
         for (name, _) in std::env::vars_os().filter(|(name, _)| of_ours(name)) {
             command.env_remove(name);
@@ -121,6 +144,25 @@ impl Server {
     pub(crate) fn terminate(&self) {
         let pid = rustix::process::Pid::from_raw(self.pid().cast_signed()).unwrap();
         rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    }
+
+    /// The number of its process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.as_ref().and_then(|process| process.child.id()).expect("it runs")
+    }
+
+    /// The data folder; a launcher may have put something over it that only the server sees.
+    pub(crate) fn data(&self) -> PathBuf {
+        let data = self.folder.path().join("tidegate-data");
+        if self.launcher.is_empty() {
+            return data;
+        }
+        PathBuf::from(format!("/proc/{}/root", self.pid())).join(data.strip_prefix("/").unwrap())
+    }
+
+    /// What it has logged.
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(self.log_path()).unwrap()
     }
 
     /// Waits until it has ended by itself.
@@ -161,10 +203,19 @@ impl Server {
 
     /// A token signed with the secret in the data folder, good for `ttl`.
     pub(crate) fn token(&self, user: &str, ttl: Duration) -> String {
+        self.signed(user, ttl, SystemTime::now())
+    }
+
+    /// One that has ended.
+    pub(crate) fn token_of_the_past(&self, user: &str) -> String {
+        let hour = Duration::from_secs(3600);
+        self.signed(user, hour, SystemTime::now() - 2 * hour)
+    }
+
+    fn signed(&self, user: &str, ttl: Duration, at: SystemTime) -> String {
         let signer = Signer::open_or_make(&self.data()).unwrap();
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-        let now_ms = i64::try_from(now.as_millis()).unwrap();
-        signer.sign(&UserId::new(user).unwrap(), None, ttl, now_ms).unwrap()
+        let at_ms = i64::try_from(at.duration_since(UNIX_EPOCH).unwrap().as_millis()).unwrap();
+        signer.sign(&UserId::new(user).unwrap(), None, ttl, at_ms).unwrap()
     }
 
     fn take_addresses(&mut self, said: &[String]) {
@@ -176,6 +227,8 @@ impl Server {
         self.secure = value("quic").parse().unwrap();
         let port = value("demo").rsplit(':').next().unwrap().parse().unwrap();
         self.plain = SocketAddr::new(self.secure.ip(), port);
+        let admin = said.iter().find_map(|line| line.trim_start().strip_prefix("admin "));
+        self.admin = admin.map(|url| url.trim().trim_start_matches("http://").parse().unwrap());
         self.certificate = *value("certificate").parse::<Fingerprint>().unwrap().as_bytes();
     }
 

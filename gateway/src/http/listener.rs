@@ -17,7 +17,7 @@ use hyper_util::service::TowerToHyperService;
 use parking_lot::Mutex;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -56,6 +56,7 @@ pub async fn serve<A: Accept, B: Backend>(
 ) -> io::Result<()> {
     let local_port = listener.tcp.local_addr()?.port();
     let mut pause = Pause::default();
+    let mut said: Option<Instant> = None;
     let stopped = stopping.token.clone().cancelled_owned();
     let mut stopped = pin!(stopped);
     loop {
@@ -66,11 +67,12 @@ pub async fn serve<A: Accept, B: Backend>(
         let (tcp, remote, permit) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
-                let is_first = pause.is_new();
                 let Some(wait) = pause.next(&error) else { continue };
-                if is_first {
+                edge.backend.refused("accept");
+                // Whoever takes the last descriptor again and again shall not fill the log.
+                if said.is_none_or(|said| said.elapsed() >= SAID_EVERY) {
                     tracing::error!(%error, "accepting pauses");
-                    edge.backend.refused("accept");
+                    said = Some(Instant::now());
                 }
                 tokio::select! {
                     () = sleep(wait) => continue,
@@ -96,10 +98,6 @@ async fn accept(listener: &Listener) -> io::Result<(TcpStream, SocketAddr, Owned
 struct Pause(u32);
 
 impl Pause {
-    fn is_new(&self) -> bool {
-        self.0 == 0
-    }
-
     /// `None` for the error of one connection, not of the listener.
     fn next(&mut self, error: &io::Error) -> Option<Duration> {
         use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
@@ -126,14 +124,19 @@ impl<A: Accept, B: Backend> Worker<A, B> {
         let secure = tls.is_some();
         let stream = match tls {
             None => Stream::plain(tcp, permit),
-            Some(config) => match timeout(TLS_TIMEOUT, TlsAcceptor::from(config).accept(tcp)).await {
-                Ok(Ok(tls)) => Stream::tls(tls, permit),
-                Ok(Err(error)) => {
-                    tracing::debug!(remote = %self.remote, error = %Quoted(error), "TLS handshake failed");
-                    return self.edge.backend.refused("tls");
+            Some(config) => {
+                let handshake = timeout(TLS_TIMEOUT, TlsAcceptor::from(config).accept(tcp));
+                match self.token.run_until_cancelled(handshake).await {
+                    Some(Ok(Ok(tls))) => Stream::tls(tls, permit),
+                    Some(Ok(Err(error))) => {
+                        tracing::debug!(remote = %self.remote, error = %Quoted(error), "TLS handshake failed");
+                        return self.edge.backend.refused("tls");
+                    }
+                    Some(Err(_)) => return self.edge.backend.refused("tls_timeout"),
+                    // Nobody new is served any more.
+                    None => return,
                 }
-                Err(_) => return self.edge.backend.refused("tls_timeout"),
-            },
+            }
         };
         let connection =
             Connection { local_port: self.local_port, secure, granted: Arc::new(Mutex::new(None)) };
@@ -211,12 +214,14 @@ const MAX_HEAD_BYTES: usize = 16 * 1024;
 const MAX_HEADERS: usize = 64;
 /// How long a connection may be used for HTTP: a client that takes its answer a byte at a time ends here.
 const CONNECTION_LIFETIME: Duration = Duration::from_secs(120);
-/// How long the request in hand has when HTTP is to end.
-const FINISH_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long the request in hand has when HTTP is to end: half of the time a server has to stop, by default.
+const FINISH_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long the hand-over of a socket may take after its 101.
 const UPGRADE_TIMEOUT: Duration = Duration::from_secs(10);
 /// The first pause after an error of the listener, such as no descriptors.
 const MIN_PAUSE: Duration = Duration::from_millis(100);
+/// How often the log says so, at most.
+const SAID_EVERY: Duration = Duration::from_secs(60);
 /// The longest pause.
 const MAX_PAUSE: Duration = Duration::from_secs(1);
 

@@ -21,12 +21,14 @@ use super::Clock;
 use super::end::{End, frame};
 use super::in_flight::InFlight;
 use super::rate::Rate;
+use super::taking::Taking;
 use super::tally::Tally;
 use super::worker::{Guards, Session};
 use crate::auth::Identity;
 use crate::feed::Feed;
 use crate::gateway::{Shared, now_ms, registrar};
 use crate::hub::mailbox::Mailbox;
+use crate::quoted::Quoted;
 use crate::transport::{Event, Info, Outgoing, Transport};
 
 /// Makes a session of a connection; or gives the connection back with the way it ends.
@@ -208,19 +210,20 @@ fn welcome<T: Transport>(gateway: Arc<Shared>, mut transport: T, greeting: Greet
         let gone = HistoryGone { timeline: String::new(), floor: floor.cast_signed() };
         transport.send(Outgoing::Frame(frame(server_frame::Kind::HistoryGone(gone))));
     }
-    debug!(user = %identity.user, %device, agent = ?hello.agent, start, head, "session began");
+    debug!(user = %identity.user, %device, agent = %Quoted(&hello.agent), start, head, "session began");
     Session {
         tally: Tally::new(gateway.clone(), transport.info().kind),
         feed: Feed::new(start.max(floor - 1), head),
         sends: InFlight::default(),
         messages: Rate::new(settings.messages_per_second, settings.message_burst),
         signals: Rate::new(settings.signals_per_second, settings.signal_burst),
+        refreshes: Rate::new(REFRESHES_PER_SECOND, REFRESH_BURST),
         clock: Clock::start(),
         acked: 0,
         page: None,
         pull: None,
         append: None,
-        progress: (0, 0),
+        taking: Taking::default(),
         leaving: None,
         gateway,
         transport,
@@ -242,3 +245,8 @@ fn limits(settings: &crate::settings::Settings) -> Limits {
         message_burst: i64::from(settings.message_burst),
     }
 }
+
+/// To verify a token takes 0.1 ms and more; an honest client sends one in minutes.
+const REFRESHES_PER_SECOND: u32 = 1;
+/// How many tokens may come at once.
+const REFRESH_BURST: u32 = 10;

@@ -1,7 +1,7 @@
 //! A session: one live connection of a device, from Hello to its close (docs/PROTOCOL.md "A session").
 //!
 //! `handshake` makes a session out of a connection, `worker` runs it; what they decide by stands in the pure files
-//! `in_flight` and `rate` and in `feed`. Nothing here knows which transport it is on.
+//! `in_flight`, `rate` and `taking` and in `feed`. Nothing here knows which transport it is on.
 
 mod delivery;
 mod end;
@@ -9,6 +9,7 @@ mod handshake;
 mod in_flight;
 mod rate;
 mod request;
+mod taking;
 mod tally;
 mod worker;
 

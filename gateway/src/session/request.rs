@@ -197,6 +197,7 @@ impl<T: Transport> Session<T> {
     }
 
     fn on_refresh(&mut self, token: &str) -> Result<(), Refusal> {
+        self.refreshes.try_take(self.clock.now()).map_err(|wait| rate_limited("tokens", wait))?;
         let identity = self.gateway.parts.auth.verify(token, now_ms())?;
         let other_device = identity.device.as_ref().is_some_and(|only| *only != self.device);
         if identity.user != self.identity.user || other_device {

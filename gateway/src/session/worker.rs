@@ -17,6 +17,7 @@ use super::end::{End, error_frame, frame};
 use super::in_flight::InFlight;
 use super::rate::Rate;
 use super::request::PullRequest;
+use super::taking::Taking;
 use super::tally::Tally;
 use crate::auth::Identity;
 use crate::feed::Feed;
@@ -40,6 +41,7 @@ pub(super) struct Session<T> {
     pub(super) sends: InFlight,
     pub(super) messages: Rate,
     pub(super) signals: Rate,
+    pub(super) refreshes: Rate,
     /// The last cursor the client acknowledged.
     pub(super) acked: u64,
     /// The page of the inbox being read.
@@ -48,8 +50,8 @@ pub(super) struct Session<T> {
     pub(super) pull: Option<(PullRequest, Work<Result<Page, StoreError>>)>,
     /// A send that waits for room in the log; the client is not read meanwhile.
     pub(super) append: Option<Work<Result<(), Closed>>>,
-    /// Bytes the client had taken, and when that last changed.
-    pub(super) progress: (u64, u64),
+    /// Whether the client takes what is queued.
+    pub(super) taking: Taking,
     /// Told to end; sends in flight are still answered.
     pub(super) leaving: Option<(Notice, u64)>,
     /// Its part in the metrics.
@@ -122,6 +124,7 @@ impl<T: Transport> Session<T> {
     async fn turn(&mut self, timer: &mut Pin<Box<Sleep>>) -> Result<(), End> {
         self.pump();
         self.tally.feed(self.feed.is_live());
+        self.look_at_taking();
         self.arm(timer);
         let read = self.may_read();
         tokio::select! {
@@ -207,10 +210,8 @@ impl<T: Transport> Session<T> {
         if now_ms() >= self.identity.expires_at {
             return Err(End::unauthenticated("the token has expired; send Refresh before it does"));
         }
-        let written = self.transport.written_bytes();
-        if written != self.progress.0 || self.transport.queued_bytes() == 0 {
-            self.progress = (written, now);
-        } else if now >= self.progress.1 + SLOW_MS {
+        self.look_at_taking();
+        if self.taking.is_slow(now) {
             let refusal = Refusal::new(Code::Unavailable, "the client took nothing for 60 s");
             return Err(End::refused(CloseCode::Slow, &refusal));
         }
@@ -244,6 +245,11 @@ impl<T: Transport> Session<T> {
         self.transport.queued_bytes() < self.gateway.parts.settings.outbox_bytes
     }
 
+    fn look_at_taking(&mut self) {
+        let (written, waits) = (self.transport.written_bytes(), self.transport.queued_bytes() > 0);
+        self.taking.note(written, waits, self.clock.now());
+    }
+
     fn look_at_path(&mut self) {
         let now = self.clock.now();
         if self.tally.wants_path(now) {
@@ -263,10 +269,9 @@ impl<T: Transport> Session<T> {
         let now = self.clock.now();
         let lives_ms = u64::try_from(self.identity.expires_at - now_ms()).unwrap_or(0);
         let leaves_at = self.leaving.as_ref().map(|(_, at)| *at);
-        let slow_check = (self.transport.queued_bytes() > 0).then_some(now + SLOW_MS / 4);
         // A page that waits for room is asked for when something was written, not at a time.
         let feed = self.feed.deadline().filter(|_| self.feed.is_live() || self.may_read_page());
-        [feed, self.sends.deadline(), leaves_at, slow_check]
+        [feed, self.sends.deadline(), leaves_at, self.taking.deadline(now)]
             .into_iter()
             .flatten()
             .fold((now + lives_ms).min(now + IDLE_CHECK_MS), u64::min)
@@ -281,8 +286,6 @@ impl<T: Transport> Session<T> {
     }
 }
 
-/// A client that takes nothing at all for so long is cut off (docs/PROTOCOL.md "Receiving").
-const SLOW_MS: u64 = 60_000;
 /// How long sends in flight are waited for when a session is told to end.
 const LEAVE_MS: u64 = 3_000;
 /// A session looks around at least so often.

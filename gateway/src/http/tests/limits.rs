@@ -69,6 +69,50 @@ async fn a_head_that_does_not_end_and_an_idle_connection_are_closed() {
     assert!(started.elapsed() <= Duration::from_secs(21));
 }
 
+/// What `one` connection sends a byte of every second does not last longer than what sends nothing.
+async fn dribble(tcp: &mut TcpStream, text: &str) -> Duration {
+    let started = Instant::now();
+    for byte in text.bytes() {
+        if tcp.write_all(&[byte]).await.is_err() {
+            break;
+        }
+        let mut answer = [0; 1_024];
+        let next = tokio::time::timeout(Duration::from_secs(1), tcp.read(&mut answer)).await;
+        match next {
+            Ok(Ok(0) | Err(_)) => break,
+            // An answer, and the end right behind it.
+            Ok(Ok(_)) => _ = end(tcp).await,
+            Err(_) => {}
+        }
+    }
+    started.elapsed()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_byte_a_second_gains_no_time() {
+    let (server, _) = certificate();
+    let head = format!("GET / HTTP/1.1\r\nX: {}\r\n\r\n", "y".repeat(100));
+    let running = Start::default().run().await;
+    assert!(dribble(&mut running.connect().await, &head).await <= Duration::from_secs(12));
+    // The second request of a connection as well.
+    let mut tcp = running.connect().await;
+    tcp.write_all(b"GET /assets/app.js HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+    let mut answer = [0; 1_024];
+    assert!(tcp.read(&mut answer).await.unwrap() > 0);
+    assert!(dribble(&mut tcp, &head).await <= Duration::from_secs(12));
+    // A body has its own time.
+    let body = format!(
+        "POST /api/v1/messages HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer first-key\r\nContent-Length: 1000\r\n\r\n"
+    );
+    let mut tcp = running.connect().await;
+    tcp.write_all(body.as_bytes()).await.unwrap();
+    assert!(dribble(&mut tcp, &" ".repeat(1_000)).await <= Duration::from_secs(24));
+    let running = Start { tls: Some(server), ..Start::default() }.run().await;
+    // A record of TLS that is announced with 512 bytes.
+    let hello = format!("\u{16}\u{3}\u{1}\u{2}\u{0}{}", "\u{1}".repeat(511));
+    assert!(dribble(&mut running.connect().await, &hello).await <= Duration::from_secs(12));
+}
+
 #[tokio::test]
 async fn one_byte_at_a_time_is_a_request_too() {
     let running = Start::default().run().await;

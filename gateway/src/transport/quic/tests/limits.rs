@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use quinn::{ConnectionError, TransportConfig, VarInt};
 use tidegate_proto::limits::MAX_HELLO_BYTES;
-use tidegate_proto::v1::{CloseCode, ServerFrame};
+use tidegate_proto::v1::{CloseCode, ServerFrame, StreamHeader, server_frame, stream_header};
 use tokio::time::timeout;
 
 use super::closed_code;
 use crate::transport::quic::Limits;
-use crate::transport::quic::rig::{HANG, Rig, body, encoded, server_signal, signal, until};
+use crate::transport::quic::rig::{Frames, HANG, Rig, body, encoded, server_signal, signal, until};
 use crate::transport::{Event, Outgoing};
 
 fn rig(limits: Limits) -> Rig {
@@ -124,6 +124,38 @@ async fn a_client_that_gives_no_credit_holds_up_only_itself() {
     }
     deaf.connection.set_max_concurrent_uni_streams(VarInt::from_u32(4));
     timeout(HANG, deaf.connection.accept_uni()).await.unwrap().unwrap();
+}
+
+/// All lanes and pages share what the client takes. What is live goes first, also when a page was there before it.
+#[tokio::test]
+async fn a_page_gives_way_to_what_is_live() {
+    let mut rig = Rig::new();
+    let mut transport = TransportConfig::default();
+    // Hardly anything is taken at first.
+    transport.receive_window(VarInt::from_u32(3_000));
+    let (mut client, session) = rig.raw_with(transport).await;
+    session.open(1, false).await;
+    session.send(Outgoing::Page(server_signal("page", 60_000))).await;
+    until(async || (1..60_000).contains(&session.figures().await.queued)).await;
+    let body = body("d:a:b", 20_000);
+    session.send(Outgoing::Deliver { timeline: "".into(), seq: 1, body: Some(body) }).await;
+    session.send(Outgoing::Frame(server_signal("live", 1_000))).await;
+    assert!(session.figures().await.queued > 60_000 - 3_000 + 21_000);
+    // Room for what is live and not for the page: the page, of which nothing is read, must not take it.
+    client.connection.set_receive_window(VarInt::from_u32(3_000 + 22_000));
+    assert_eq!(client.control.next().await, Some(server_signal("live", 1_000)));
+    let page = timeout(HANG, client.connection.accept_uni()).await.unwrap().unwrap();
+    let lane = timeout(HANG, client.connection.accept_uni()).await.unwrap().unwrap();
+    let mut lane = Frames::new(lane);
+    assert_eq!(lane.next().await, Some(StreamHeader { kind: Some(stream_header::Kind::Lane(0)) }));
+    let Some(server_frame::Kind::Deliver(deliver)) = lane.next::<ServerFrame>().await.unwrap().kind else {
+        panic!("no Deliver")
+    };
+    assert_eq!(deliver.seq, 1);
+    let mut page = Frames::new(page);
+    let header = StreamHeader { kind: Some(stream_header::Kind::AnswerTo(0)) };
+    assert_eq!(page.next().await, Some(header));
+    assert_eq!(page.next().await, Some(server_signal("page", 60_000)));
 }
 
 #[tokio::test]
