@@ -12,6 +12,7 @@ use prometheus_client::registry::Registry;
 use tidegate_pipeline::metrics::{self as pipeline, Counters, Histogram, Label, SECONDS_BOUNDS};
 use tidegate_proto::v1::Code;
 
+use crate::admission::Full;
 use crate::hub::mailbox;
 use crate::transport::{Kind, quic};
 
@@ -54,6 +55,7 @@ pub struct Metrics {
     pub(crate) mailbox: Arc<mailbox::Drops>,
     /// Signals for clients that are behind.
     pub(crate) signal_behind: Counter,
+    connections: Gauge,
     http_refused: Counters,
     quic_refused: Counters,
     quic: quic::Counters,
@@ -100,9 +102,13 @@ impl Metrics {
                 receipts: drop("receipt"),
             }),
             signal_behind: drop("signal_behind"),
+            connections: Gauge::default(),
             http_refused: Counters::default(),
             quic: quic::Counters {
-                refused: quic("full"),
+                full: quic(Full::Process.label()),
+                address_full: quic(Full::Address.label()),
+                half_open: quic("half_open"),
+                stopping: quic("stopping"),
                 retried: quic("retry"),
                 handshake_failed: quic("handshake"),
                 no_session: quic("no_session"),
@@ -113,6 +119,11 @@ impl Metrics {
             packets_sent: Counter::default(),
             packets_lost: Counter::default(),
         }
+    }
+
+    /// Live connections of clients, sessions or not.
+    pub fn connections(&self) -> &Gauge {
+        &self.connections
     }
 
     /// What the QUIC listeners count.
@@ -140,6 +151,7 @@ impl Metrics {
         to.register("feeds_catching_up", "Feeds that read the store", self.catching_up.clone());
         to.register("feed_turns", "Feeds that turned live or to the store", self.turns.clone());
         to.register("pages", "Pages of inboxes read for feeds", self.pages.clone());
+        to.register("connections", "Live connections of clients", self.connections.clone());
         to.register("http_refused", "HTTP requests and connections refused", self.http_refused.clone());
         to.register("quic_refused", "QUIC connections that became no session", self.quic_refused.clone());
         to.register(
