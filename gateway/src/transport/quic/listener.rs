@@ -8,6 +8,7 @@ use prometheus_client::metrics::counter::Counter;
 use quinn::crypto::rustls::HandshakeData;
 use quinn::{Connecting, Connection, ConnectionError, Incoming};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::yield_now;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -108,6 +109,9 @@ pub async fn serve<A: Accept>(listener: Listener<A>, cancel: CancellationToken) 
     let half_open = Arc::new(Semaphore::new(listener.limits.max_half_open.min(Semaphore::MAX_PERMITS)));
     while let Some(Some(incoming)) = cancel.run_until_cancelled(listener.edge.endpoint.accept()).await {
         listener.admit(incoming, &half_open);
+        // Those that have begun go first. Without this, when a thousand come at once, the last one is begun before the
+        // first is done: each waits for all, and when that takes longer than they wait, they all come again.
+        yield_now().await;
     }
     let refusing = async {
         while let Some(incoming) = listener.edge.endpoint.accept().await {

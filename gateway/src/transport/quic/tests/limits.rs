@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use quinn::{ConnectionError, TransportConfig, VarInt};
+use futures_util::future::join_all;
+use quinn::{ConnectionError, Endpoint, TransportConfig, VarInt};
 use tidegate_proto::limits::MAX_HELLO_BYTES;
 use tidegate_proto::v1::{CloseCode, ServerFrame};
 use tokio::time::timeout;
@@ -152,6 +153,22 @@ async fn who_forges_an_address_takes_half_of_its_places_at_most() {
     assert_eq!(rig.counters.retried.get(), 0);
     let _second = rig.raw().await;
     assert_eq!((rig.counters.retried.get(), rig.counters.address_full.get()), (1, 0));
+}
+
+#[tokio::test]
+async fn handshakes_that_have_begun_go_before_those_that_come() {
+    const CLIENTS: u64 = 100;
+    let rig = rig(Limits { retry_from_half_open: CLIENTS as usize / 2, ..Limits::default() });
+    let client = Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
+    let config = rig.client_config(tidegate_proto::ALPN, TransportConfig::default());
+    // Their first packets are there before the listener has its first turn.
+    let all: Vec<_> = (0..CLIENTS)
+        .map(|_| client.connect_with(config.clone(), rig.address, "localhost").unwrap())
+        .collect();
+    for connected in timeout(HANG, join_all(all)).await.unwrap() {
+        connected.unwrap();
+    }
+    assert_eq!(rig.counters.retried.get(), 0, "half of them were half-open at once");
 }
 
 #[tokio::test]
