@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use quinn::crypto::rustls::QuicClientConfig;
 use quinn::{IdleTimeout, TransportConfig, VarInt};
 use rustls::version::{TLS12, TLS13};
+use socket2::SockRef;
 use wtransport::config::{DnsLookupFuture, DnsResolver};
 use wtransport::endpoint::endpoint_side::Client;
 
@@ -67,7 +68,7 @@ impl Endpoint {
     /// Those of WebTransport stay where they are.
     pub fn rebind(&self) -> io::Result<()> {
         for (family, endpoint) in &self.lock().quic {
-            endpoint.rebind(UdpSocket::bind(self.local(*family))?)?;
+            endpoint.rebind(self.socket(*family)?)?;
         }
         Ok(())
     }
@@ -79,7 +80,9 @@ impl Endpoint {
         if let Some(endpoint) = state.quic.get(&family) {
             return Ok(endpoint.clone());
         }
-        let endpoint = quinn::Endpoint::client(self.local(family))?;
+        let socket = self.socket(family)?;
+        let runtime = Arc::new(quinn::TokioRuntime);
+        let endpoint = quinn::Endpoint::new(quinn::EndpointConfig::default(), None, socket, runtime)?;
         state.quic.insert(family, endpoint.clone());
         Ok(endpoint)
     }
@@ -100,7 +103,7 @@ impl Endpoint {
             return Ok(endpoint.clone());
         }
         let mut config = wtransport::ClientConfig::builder()
-            .with_bind_address(self.local(family))
+            .with_bind_socket(self.socket(family)?)
             .build_with_quic_config(tls.web_transport.clone());
         config.set_dns_resolver(self.0.names.clone());
         let endpoint = Arc::new(wtransport::Endpoint::client(config)?);
@@ -123,12 +126,22 @@ impl Endpoint {
         Ok(tls)
     }
 
-    fn local(&self, family: Family) -> SocketAddr {
+    /// A new socket with room for what many connections get at once; the system grants what it allows.
+    fn socket(&self, family: Family) -> io::Result<UdpSocket> {
         let any = match family {
             Family::V4 => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
             Family::V6 => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
         };
-        SocketAddr::new(self.0.bind.unwrap_or(any), 0)
+        let socket = UdpSocket::bind(SocketAddr::new(self.0.bind.unwrap_or(any), 0))?;
+        let room = SockRef::from(&socket);
+        for result in
+            [room.set_recv_buffer_size(SOCKET_BUFFER_BYTES), room.set_send_buffer_size(SOCKET_BUFFER_BYTES)]
+        {
+            if let Err(error) = result {
+                tracing::debug!(%error, "the UDP socket keeps its buffer size");
+            }
+        }
+        Ok(socket)
     }
 
     /// A panic of another holder leaves nothing half done here.
@@ -206,3 +219,6 @@ const SEND_WINDOW_BYTES: u64 = 256 * 1024;
 /// Eight lanes, an answer to a Pull or two, and the three of HTTP/3.
 const SERVER_UNI_STREAMS: u32 = 16;
 const DATAGRAM_BUFFER_BYTES: usize = 64 * 1024;
+/// 900 packets as the system counts them, some 2,300 bytes each. What does not fit is lost, and a lost packet of a
+/// handshake costs a second.
+const SOCKET_BUFFER_BYTES: usize = 2 * 1024 * 1024;

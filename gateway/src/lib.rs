@@ -2,6 +2,7 @@
 
 #![warn(missing_docs)]
 
+pub mod admission;
 pub mod auth;
 pub mod feed;
 pub mod gateway;

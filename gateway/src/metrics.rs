@@ -12,6 +12,7 @@ use prometheus_client::registry::Registry;
 use tidegate_pipeline::metrics::{self as pipeline, Counters, Histogram, Label, SECONDS_BOUNDS};
 use tidegate_proto::v1::Code;
 
+use crate::admission::Full;
 use crate::hub::mailbox;
 use crate::transport::{Kind, quic};
 
@@ -56,6 +57,7 @@ pub struct Metrics {
     pub(crate) signal_behind: Counter,
     /// Times that presence did not answer.
     pub(crate) presence_unreachable: Counter,
+    connections: Gauge,
     http_refused: Counters,
     quic_refused: Counters,
     quic: quic::Counters,
@@ -103,9 +105,13 @@ impl Metrics {
             }),
             signal_behind: drop("signal_behind"),
             presence_unreachable: Counter::default(),
+            connections: Gauge::default(),
             http_refused: Counters::default(),
             quic: quic::Counters {
-                refused: quic("full"),
+                full: quic(Full::Process.label()),
+                address_full: quic(Full::Address.label()),
+                half_open: quic("half_open"),
+                stopping: quic("stopping"),
                 retried: quic("retry"),
                 handshake_failed: quic("handshake"),
                 no_session: quic("no_session"),
@@ -116,6 +122,11 @@ impl Metrics {
             packets_sent: Counter::default(),
             packets_lost: Counter::default(),
         }
+    }
+
+    /// Live connections of clients, sessions or not.
+    pub fn connections(&self) -> &Gauge {
+        &self.connections
     }
 
     /// What the QUIC listeners count.
@@ -148,6 +159,7 @@ impl Metrics {
             "Times that presence did not answer",
             self.presence_unreachable.clone(),
         );
+        to.register("connections", "Live connections of clients", self.connections.clone());
         to.register("http_refused", "HTTP requests and connections refused", self.http_refused.clone());
         to.register("quic_refused", "QUIC connections that became no session", self.quic_refused.clone());
         to.register(

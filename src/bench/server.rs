@@ -106,8 +106,9 @@ fn command(common: &Common, data: &Path, connections: u32) -> anyhow::Result<Com
         "limits.messages_burst=1000000".to_owned(),
         "limits.signals_per_second=1000000".to_owned(),
         "limits.signals_burst=1000000".to_owned(),
-        // Of each transport; those that come back may meet their old connections.
+        // Those that come back may meet their old connections.
         format!("limits.max_connections={}", connections.saturating_mul(2).max(10_000)),
+        "limits.max_connections_per_address=0".to_owned(),
         "log.level=warn".to_owned(),
     ];
     for setting in raised.iter().chain(&common.set) {

@@ -5,9 +5,11 @@ use super::section::{Invalid, in_range, section};
 section! {
     /// Beyond each there is a documented answer, and nothing grows.
     Limits {
-        /// Live connections over TCP together, where the next waits, and over QUIC on each address, where it is refused.
-        /// Each WebSocket needs a file descriptor.
+        /// Live connections over all transports and addresses together; the next is refused. Each over TCP needs a file
+        /// descriptor.
         max_connections: u32 = 10_000,
+        /// Of those, from one address of clients, for IPv6 from one /64; the next is refused. 0: no limit.
+        max_connections_per_address: u32 = 1_000,
         /// Live sessions of one user; the next gets LIMIT.
         sessions_per_user: u32 = 16,
         /// What may wait for a client that reads slowly; then its feed goes over to reading the store.
@@ -26,6 +28,11 @@ section! {
 impl Limits {
     pub(super) fn validate(&self) -> Result<(), Invalid> {
         in_range("limits.max_connections", self.max_connections.into(), 1..=10_000_000)?;
+        in_range(
+            "limits.max_connections_per_address",
+            self.max_connections_per_address.into(),
+            0..=10_000_000,
+        )?;
         in_range("limits.sessions_per_user", self.sessions_per_user.into(), 1..=10_000)?;
         // Not below a frame, which could never be queued, nor so large that a thousand slow clients fill the memory.
         in_range("limits.outbox_bytes", self.outbox_bytes.into(), 80 * 1024..=64 * 1024 * 1024)?;

@@ -8,7 +8,7 @@ mod auth;
 mod endpoint;
 mod keys;
 mod layers;
-mod limits;
+pub(crate) mod limits;
 mod list;
 pub(crate) mod listen;
 pub(crate) mod log;

@@ -224,6 +224,10 @@ fn wrong_values_say_where_and_what_to_do() {
             "tidegate.toml:2: limits.outbox_bytes: 5 is out of range, it must be 81920 to",
         ),
         ("[limits]\nmax_connections = 0", "limits.max_connections: 0 is out of range"),
+        (
+            "[limits]\nmax_connections_per_address = 10000001",
+            "limits.max_connections_per_address: 10000001 is out of range",
+        ),
         ("[retention]\nmax_age_days = 0", "retention.max_age_days: 0 is out of range"),
         ("[retention]\nremember_days = 0", "retention.remember_days: 0 is out of range"),
         (

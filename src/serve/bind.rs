@@ -1,11 +1,11 @@
 //! Binds every listener before anything else is done, so that a port in use is the first thing said.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener as StdTcpListener, UdpSocket};
+use std::net::{SocketAddr, UdpSocket};
 
 use anyhow::{Context as _, anyhow};
 use tidegate_certs::Identity;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tracing::info;
 
 use crate::config::Config;
@@ -115,13 +115,21 @@ fn both(address: SocketAddr) -> anyhow::Result<(TcpListener, UdpSocket)> {
     }
 }
 
+/// Connections that the system has and we have not taken yet; it may allow fewer. One that finds no room is tried again
+/// by its client a second later, so this is as many as come at once when everybody comes back.
+const BACKLOG: u32 = 4_096;
 /// How many numbers are tried.
 const PICKS: u32 = 16;
 
 fn tcp(address: SocketAddr, key: &str) -> anyhow::Result<TcpListener> {
-    let listener = StdTcpListener::bind(address).map_err(|error| unusable(key, "TCP", address, &error))?;
-    listener.set_nonblocking(true).context("a listener that does not block")?;
-    TcpListener::from_std(listener).context("a listener in the runtime")
+    let listen = || {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        // A restart does not wait for the last connections of the life before to be forgotten.
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        socket.listen(BACKLOG)
+    };
+    listen().map_err(|error| unusable(key, "TCP", address, &error))
 }
 
 /// What is wrong with the address of a setting, and what to do.

@@ -32,3 +32,21 @@ fn draw(path: &Path) -> std::io::Result<[u8; 128]> {
 }
 
 const KEYS_FILE: &str = "quic-keys";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_keys_of_a_folder_stay_and_those_cut_short_are_drawn_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let keys = || open_or_make(folder.path()).map(|keys| (keys.token, keys.reset)).unwrap();
+        let first = keys();
+        assert_ne!(first.0, first.1);
+        assert_eq!(keys(), first);
+        fs::write(folder.path().join(KEYS_FILE), [7; 100]).unwrap();
+        let second = keys();
+        assert_ne!(second, first);
+        assert_eq!(keys(), second);
+    }
+}

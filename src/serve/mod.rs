@@ -10,8 +10,10 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use anyhow::Context as _;
+use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use tidegate_certs::{CertResolver, watch};
+use tidegate_gateway::admission::{self, Admission};
 use tidegate_gateway::auth::{Auth, Signer};
 use tidegate_gateway::gateway::backend::{Backend, Development};
 use tidegate_gateway::gateway::operator::Operator;
@@ -29,7 +31,6 @@ use tidegate_pipeline::store::Store;
 use tidegate_pipeline::{log, metrics};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
@@ -37,6 +38,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use crate::config::Config;
+use crate::config::limits::Limits;
 use crate::store;
 use bind::Bound;
 pub(crate) use bind::unusable;
@@ -174,7 +176,7 @@ impl Server {
             assets: Assets::new(assets::find),
         };
         let edge = Edge::new(self.gateway.clone(), self.backend.clone(), settings);
-        let connections = Arc::new(Semaphore::new(config.limits.max_connections as usize));
+        let admission = self.admission(&config.limits);
         let tls = Arc::new(tidegate_certs::tls::tcp(self.certificates.clone(), &[b"http/1.1"]));
         bound.announce(config, &self.certificates.current());
 
@@ -184,7 +186,7 @@ impl Server {
             .map(|tcp| (tcp, None))
             .chain(bound.secure.into_iter().map(|tcp| (tcp, Some(tls.clone()))))
         {
-            let listener = http::Listener { tcp, tls, connections: connections.clone() };
+            let listener = http::Listener { tcp, tls, admission: admission.clone() };
             let stopping = Stopping { token: self.entrance.clone(), tracker: self.setup.clone() };
             let serve = http::serve(listener, edge.clone(), stopping);
             self.tasks.spawn(async move { serve.await.context("an HTTP listener failed") });
@@ -196,10 +198,8 @@ impl Server {
             let (origins, stop) = (origins.clone(), self.entrance.clone());
             let listener = quic::Listener {
                 edge,
-                limits: quic::Limits {
-                    max_connections: config.limits.max_connections as usize,
-                    ..quic::Limits::default()
-                },
+                admission: admission.clone(),
+                limits: quic::Limits::default(),
                 origin: Arc::new(move |origin| origins.allows(origin)),
                 counters: self.metrics.quic().clone(),
                 accept: self.gateway.clone(),
@@ -214,12 +214,22 @@ impl Server {
         Ok(())
     }
 
+    /// The places that clients' connections share, whatever they come over.
+    fn admission(&self, limits: &Limits) -> Admission {
+        let limits = admission::Limits {
+            connections: limits.max_connections as usize,
+            per_address: limits.max_connections_per_address as usize,
+        };
+        Admission::new(limits, self.metrics.connections().clone())
+    }
+
     /// Served to the last, so that operators see how the rest stops.
     fn listen_admin(&mut self, listeners: Vec<TcpListener>) {
         let edge = Edge::admin(self.gateway.clone(), self.backend.clone(), self.operator.clone());
-        let connections = Arc::new(Semaphore::new(ADMIN_CONNECTIONS));
+        let limits = admission::Limits { connections: ADMIN_CONNECTIONS, per_address: 0 };
+        let admission = Admission::new(limits, Gauge::default());
         for tcp in listeners {
-            let listener = http::Listener { tcp, tls: None, connections: connections.clone() };
+            let listener = http::Listener { tcp, tls: None, admission: admission.clone() };
             let stopping = Stopping { token: self.services.clone(), tracker: self.setup.clone() };
             let serve = http::serve(listener, edge.clone(), stopping);
             self.tasks.spawn(async move { serve.await.context("the admin listener failed") });

@@ -7,7 +7,9 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::crypto::{
     CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature,
 };
-use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::{
+    CertificateError, CipherSuite, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
+};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use sha2::{Digest, Sha256};
@@ -67,7 +69,7 @@ impl Trust {
         alpn: &[u8],
         versions: &[&'static rustls::SupportedProtocolVersion],
     ) -> Result<ClientConfig, TrustError> {
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let provider = Arc::new(provider());
         let builder =
             ClientConfig::builder_with_provider(provider.clone()).with_protocol_versions(versions)?;
         let mut config = match self {
@@ -83,6 +85,13 @@ impl Trust {
         config.alpn_protocols = vec![alpn.to_vec()];
         Ok(config)
     }
+}
+
+/// With AES-128 first, as browsers have it: SHA-256, which goes with it, is done by the processor on both sides.
+fn provider() -> CryptoProvider {
+    let mut provider = rustls::crypto::aws_lc_rs::default_provider();
+    provider.cipher_suites.sort_by_key(|suite| suite.suite() != CipherSuite::TLS13_AES_128_GCM_SHA256);
+    provider
 }
 
 fn system_roots() -> Result<RootCertStore, TrustError> {

@@ -1,4 +1,4 @@
-//! Listeners of the HTTP edge: accepts within a limit, does TLS, serves HTTP/1.1 and hands upgraded sockets on.
+//! Listeners of the HTTP edge: accepts within the limits, does TLS, serves HTTP/1.1 and hands upgraded sockets on.
 
 use std::convert::Infallible;
 use std::io;
@@ -16,7 +16,6 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use parking_lot::Mutex;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
@@ -25,6 +24,7 @@ use tokio_util::task::TaskTracker;
 use super::stream::Stream;
 use super::upgrade::Connection;
 use super::{Backend, Edge};
+use crate::admission::{Admission, Admitted};
 use crate::quoted::Quoted;
 use crate::transport::Accept;
 
@@ -35,8 +35,8 @@ pub struct Listener {
     pub tcp: TcpListener,
     /// The certificate and ALPN `http/1.1`; without it connections are plain.
     pub tls: Option<Arc<rustls::ServerConfig>>,
-    /// How many connections may live at once, upgraded ones included. Listeners may share it.
-    pub connections: Arc<Semaphore>,
+    /// Who gets a connection; upgraded ones count as long as they live. Listeners of all transports share it.
+    pub admission: Admission,
 }
 
 /// How a listener ends.
@@ -61,10 +61,10 @@ pub async fn serve<A: Accept, B: Backend>(
     let mut stopped = pin!(stopped);
     loop {
         let accepted = tokio::select! {
-            accepted = accept(&listener) => accepted,
+            accepted = listener.tcp.accept() => accepted,
             () = &mut stopped => return Ok(()),
         };
-        let (tcp, remote, permit) = match accepted {
+        let (tcp, remote) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
                 let Some(wait) = pause.next(&error) else { continue };
@@ -81,16 +81,24 @@ pub async fn serve<A: Accept, B: Backend>(
             }
         };
         pause = Pause::default();
+        let admitted = match listener.admission.try_admit(remote.ip()) {
+            Ok(admitted) => admitted,
+            Err(full) => {
+                edge.backend.refused(full.label());
+                refuse(tcp);
+                continue;
+            }
+        };
         let worker = Worker { edge: edge.clone(), remote, local_port, token: stopping.token.clone() };
-        stopping.tracker.spawn(worker.run(tcp, permit, listener.tls.clone()));
+        stopping.tracker.spawn(worker.run(tcp, admitted, listener.tls.clone()));
     }
 }
 
-/// Waits for room first, so that the system holds who has to wait. Cancel safe.
-async fn accept(listener: &Listener) -> io::Result<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
-    let permit = listener.connections.clone().acquire_owned().await.map_err(io::Error::other)?;
-    let (tcp, remote) = listener.tcp.accept().await?;
-    Ok((tcp, remote, permit))
+/// Closes with a reset, so that nothing is left of the connection in the system either.
+fn refuse(tcp: TcpStream) {
+    // It cannot fail on an open socket; without it the socket is closed all the same.
+    let _ = tcp.set_zero_linger();
+    drop(tcp);
 }
 
 /// How long accepting pauses after an error: doubling while errors follow each other.
@@ -119,15 +127,15 @@ struct Worker<A, B> {
 }
 
 impl<A: Accept, B: Backend> Worker<A, B> {
-    async fn run(self, tcp: TcpStream, permit: OwnedSemaphorePermit, tls: Option<Arc<rustls::ServerConfig>>) {
+    async fn run(self, tcp: TcpStream, admitted: Admitted, tls: Option<Arc<rustls::ServerConfig>>) {
         tune(&tcp);
         let secure = tls.is_some();
         let stream = match tls {
-            None => Stream::plain(tcp, permit),
+            None => Stream::plain(tcp, admitted),
             Some(config) => {
                 let handshake = timeout(TLS_TIMEOUT, TlsAcceptor::from(config).accept(tcp));
                 match self.token.run_until_cancelled(handshake).await {
-                    Some(Ok(Ok(tls))) => Stream::tls(tls, permit),
+                    Some(Ok(Ok(tls))) => Stream::tls(tls, admitted),
                     Some(Ok(Err(error))) => {
                         tracing::debug!(remote = %self.remote, error = %Quoted(error), "TLS handshake failed");
                         return self.edge.backend.refused("tls");

@@ -6,14 +6,15 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio_rustls::server::TlsStream;
+
+use crate::admission::Admitted;
 
 /// What a WebSocket of the HTTP edge runs on.
 #[derive(Debug)]
 pub struct Stream {
     io: Io,
-    _permit: OwnedSemaphorePermit,
+    _admitted: Admitted,
 }
 
 #[derive(Debug)]
@@ -23,12 +24,12 @@ enum Io {
 }
 
 impl Stream {
-    pub(super) fn plain(io: TcpStream, permit: OwnedSemaphorePermit) -> Self {
-        Self { io: Io::Plain(io), _permit: permit }
+    pub(super) fn plain(io: TcpStream, admitted: Admitted) -> Self {
+        Self { io: Io::Plain(io), _admitted: admitted }
     }
 
-    pub(super) fn tls(io: TlsStream<TcpStream>, permit: OwnedSemaphorePermit) -> Self {
-        Self { io: Io::Tls(Box::new(io)), _permit: permit }
+    pub(super) fn tls(io: TlsStream<TcpStream>, admitted: Admitted) -> Self {
+        Self { io: Io::Tls(Box::new(io)), _admitted: admitted }
     }
 }
 

@@ -35,10 +35,10 @@ use crate::transport::{Event, Info, Outgoing, Transport};
 pub(super) async fn handshake<T: Transport>(
     gateway: Arc<Shared>,
     mut transport: T,
-) -> Result<Box<Session<T>>, (T, End)> {
+) -> Result<Box<Session<T>>, Box<(T, End)>> {
     match greet(&gateway, &mut transport).await {
         Ok((greeting, id)) => Ok(Box::new(welcome(gateway, transport, greeting, id))),
-        Err(end) => Err((transport, end)),
+        Err(end) => Err(Box::new((transport, end))),
     }
 }
 

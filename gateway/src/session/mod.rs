@@ -16,6 +16,7 @@ mod worker;
 #[cfg(test)]
 mod tests;
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,26 +26,45 @@ use tracing::debug;
 use uuid::Uuid;
 
 use crate::gateway::Shared;
-use crate::transport::Transport;
+use crate::transport::{Info, Transport};
 use end::End;
 
 /// Serves a connection until it ends.
-pub(crate) async fn run<T: Transport>(gateway: Arc<Shared>, transport: T) {
-    let (kind, remote) = (transport.info().kind, transport.info().remote);
-    let (transport, end) = match Box::pin(handshake::handshake(gateway.clone(), transport)).await {
-        Ok(session) => {
-            let (transport, end) = Box::pin(worker::run(*session)).await;
-            gateway.parts.metrics.session_ended(end.label());
-            (transport, end)
+///
+/// The connection moves from box to box: what an idle session's task would hold of its handshake and of its close is
+/// several times what it needs.
+pub(crate) fn run<T: Transport>(
+    gateway: Arc<Shared>,
+    transport: T,
+) -> impl Future<Output = ()> + Send + 'static {
+    let handshake = Box::pin(handshake::handshake(gateway.clone(), transport));
+    async move {
+        let begun = handshake.await;
+        let closing = match begun {
+            Ok(session) => {
+                let (transport, end) = *worker::run(session).await;
+                gateway.parts.metrics.session_ended(end.label());
+                close(transport, end)
+            }
+            Err(refused) => {
+                let (transport, end) = *refused;
+                gateway.parts.metrics.session_not_begun(end.label());
+                close(transport, end)
+            }
+        };
+        if let Some(closing) = closing {
+            closing.await;
         }
-        Err((transport, end)) => {
-            gateway.parts.metrics.session_not_begun(end.label());
-            (transport, end)
-        }
-    };
+    }
+}
+
+/// The close of a connection, where it is ours to close.
+fn close<T: Transport>(transport: T, end: End) -> Option<Pin<Box<dyn Future<Output = ()> + Send>>> {
+    let Info { kind, remote, .. } = transport.info();
     debug!(transport = kind.as_str(), %remote, %end, "session ended");
-    if let End::Close { code, last } = end {
-        transport.close(code, *last).await;
+    match end {
+        End::Gone => None,
+        End::Close { code, last } => Some(Box::pin(transport.close(code, *last))),
     }
 }
 

@@ -98,7 +98,7 @@ impl Drop for Guards {
 }
 
 /// Runs the session to its end; gives the connection back for its close.
-pub(super) async fn run<T: Transport>(mut session: Session<T>) -> (T, End) {
+pub(super) async fn run<T: Transport>(mut session: Box<Session<T>>) -> Box<(T, End)> {
     let mut timer = Box::pin(sleep_until(session.clock.at(session.deadline())));
     let end = loop {
         if let Err(end) = session.turn(&mut timer).await {
@@ -106,9 +106,10 @@ pub(super) async fn run<T: Transport>(mut session: Session<T>) -> (T, End) {
         }
     };
     session.tally.path(session.transport.path(), session.clock.now());
+    let Session { transport, guards, .. } = *session;
     // The place in hub and presence is free before the close, which may take 2 s.
-    drop(session.guards);
-    (session.transport, end)
+    drop(guards);
+    Box::new((transport, end))
 }
 
 /// Waits for work if there is some.

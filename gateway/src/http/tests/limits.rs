@@ -1,7 +1,5 @@
 //! What a hostile or a dead client costs, TLS, and how it all ends.
 
-use std::time::Duration;
-
 use rustls::pki_types::{PrivateKeyDer, ServerName};
 use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
@@ -161,22 +159,63 @@ async fn a_tls_handshake_that_does_not_come_or_is_none() {
     end(&mut tcp).await;
     let refusals = running.gateway.0.refusals.lock().clone();
     assert!(refusals.contains(&"tls_timeout"), "{refusals:?}");
+    running.until_live(0).await;
 }
 
 #[tokio::test]
-async fn no_more_connections_than_the_limit_and_a_websocket_counts() {
-    let mut running = Start { connections: 1, ..Start::default() }.run().await;
-    let (tcp, answer) = running.handshake("GET /ws HTTP/1.1", &[]).await;
+async fn who_comes_beyond_a_limit_is_refused_at_once_and_a_websocket_counts() {
+    for (connections, per_address, reason) in [(1, 0, "full"), (100, 1, "address_full")] {
+        let limits = admission::Limits { connections, per_address };
+        let mut running = Start { limits, ..Start::default() }.run().await;
+        let (tcp, answer) = running.handshake("GET /ws HTTP/1.1", &[]).await;
+        assert_eq!(answer.status, 101);
+        let mut second = running.connect().await;
+        let refused = tokio::time::timeout(HANG, second.read(&mut [0])).await.expect("it has to wait");
+        assert!(!matches!(refused, Ok(1..)), "served beyond the limit");
+        assert_eq!(*running.gateway.0.refusals.lock(), [reason]);
+        drop(tcp);
+        assert_eq!(running.ended.recv().await.unwrap().1, Ended::Gone(None));
+        running.until_live(0).await;
+        assert_eq!(running.request("GET / HTTP/1.1").await.status, 200);
+    }
+}
+
+#[tokio::test]
+async fn however_a_connection_ends_its_place_is_free_again() {
+    let running = Start::default().run().await;
+    let mut kept_alive = running.connect().await;
+    kept_alive.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+    kept_alive.read_exact(&mut [0; 12]).await.unwrap();
+    assert_eq!(running.live.get(), 1);
+    drop(kept_alive);
+    running.until_live(0).await;
+
+    let (refused, answer) = running.handshake("GET /ws HTTP/1.1", &["Sec-WebSocket-Version: 12"]).await;
+    assert_eq!(answer.status, 426);
+    drop(refused);
+    running.until_live(0).await;
+
+    // Gone before its 101, with and without a reset.
+    for reset in [false, true] {
+        let mut hasty = running.connect().await;
+        hasty.write_all(running.handshake_text("GET /ws HTTP/1.1", &[]).as_bytes()).await.unwrap();
+        if reset {
+            hasty.set_zero_linger().unwrap();
+        }
+        drop(hasty);
+    }
+    let (websocket, answer) = running.handshake("GET /ws HTTP/1.1", &[]).await;
     assert_eq!(answer.status, 101);
-    let mut second = running.connect().await;
-    second.write_all(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await.unwrap();
-    // The system took it, the server has not.
-    let mut byte = [0];
-    let waiting = tokio::time::timeout(Duration::from_millis(50), second.peek(&mut byte)).await;
-    assert!(waiting.is_err(), "served beyond the limit");
-    drop(tcp);
-    assert_eq!(running.ended.recv().await.unwrap().1, Ended::Gone(None));
-    assert_eq!(Answer::read(&mut second).await.status, 200);
+    running.until_live(1).await;
+    drop(websocket);
+    running.until_live(0).await;
+
+    let (server, _) = certificate();
+    let secure = Start { tls: Some(server), ..Start::default() }.run().await;
+    let mut no_tls = secure.connect().await;
+    no_tls.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+    end(&mut no_tls).await;
+    secure.until_live(0).await;
 }
 
 #[tokio::test]

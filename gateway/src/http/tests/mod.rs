@@ -9,20 +9,26 @@ mod upgrade;
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use parking_lot::Mutex;
+use prometheus_client::metrics::gauge::Gauge;
 use sha2::Digest as _;
 use tidegate_proto::v1::{
     ClientFrame, Code, Error, Pong, Receipt, ReceiptStatus, ServerFrame, client_frame, server_frame,
 };
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::*;
+use crate::admission::{self, Admission};
 use crate::transport::{Event, Info, Outgoing, Transport};
+
+/// Ends a test that hangs; no verdict hangs on it otherwise.
+const HANG: Duration = Duration::from_secs(30);
 
 /// A gateway of a few lines: what is sent to a user who is here is delivered at once.
 #[derive(Clone)]
@@ -159,17 +165,20 @@ struct Running {
     ended: mpsc::Receiver<(Info, Ended)>,
     token: CancellationToken,
     tracker: TaskTracker,
+    /// Connections that hold a place.
+    live: Gauge,
 }
 
 struct Start {
     development: bool,
     tls: Option<Arc<rustls::ServerConfig>>,
-    connections: usize,
+    limits: admission::Limits,
 }
 
 impl Default for Start {
     fn default() -> Self {
-        Self { development: true, tls: None, connections: 100 }
+        let limits = admission::Limits { connections: 100, per_address: 0 };
+        Self { development: true, tls: None, limits }
     }
 }
 
@@ -204,17 +213,29 @@ impl Start {
             assets: Assets::new(asset),
         };
         let token = CancellationToken::new();
-        let listener =
-            Listener { tcp, tls: self.tls, connections: Arc::new(Semaphore::new(self.connections)) };
+        let live = Gauge::default();
+        let admission = Admission::new(self.limits, live.clone());
+        let listener = Listener { tcp, tls: self.tls, admission };
         let stopping = Stopping { token: token.clone(), tracker: tracker.clone() };
         tracker.spawn(serve(listener, edge(gateway.clone(), settings), stopping));
-        Running { address, gateway, ended, token, tracker }
+        Running { address, gateway, ended, token, tracker, live }
     }
 }
 
 impl Running {
     async fn connect(&self) -> TcpStream {
         TcpStream::connect(self.address).await.unwrap()
+    }
+
+    /// Waits until so many connections hold a place.
+    async fn until_live(&self, count: i64) {
+        let waiting = async {
+            while self.live.get() != count {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let waited = tokio::time::timeout(HANG, waiting).await;
+        waited.unwrap_or_else(|_| panic!("{} connections, not {count}", self.live.get()));
     }
 
     /// The answer to `head`, to which the lines every request has are added, and the end of the connection.

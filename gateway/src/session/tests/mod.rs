@@ -2,6 +2,7 @@
 
 mod presence;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -25,14 +26,17 @@ use tidegate_proto::v1::{
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 use tokio_util::sync::CancellationToken;
 
+use super::worker::Session;
 use crate::auth::Signer;
 use crate::gateway::operator::Operator;
-use crate::gateway::{Gateway, Parts, now_ms};
-use crate::http::Admin as _;
+use crate::gateway::{Gateway, Parts, Shared, now_ms};
+use crate::http::{Admin as _, Stream};
 use crate::metrics::Metrics;
 use crate::settings::Settings;
-use crate::transport::Accept as _;
 use crate::transport::pipe::Pipe;
+use crate::transport::quic::Streams;
+use crate::transport::websocket::WebSocket;
+use crate::transport::{Accept as _, Transport};
 
 /// A gateway with everything behind it.
 struct World {
@@ -723,4 +727,17 @@ async fn a_client_that_says_nothing_is_closed() {
     let world = World::new().await;
     let mut silent = world.pipe(1 << 16);
     assert_eq!(silent.closed().await, CloseCode::Unauthenticated);
+}
+
+/// What [`super::run`] makes for a connection, which a thousand idle ones hold a thousand times.
+fn task_bytes<T: Transport, F>(_: impl FnOnce(Arc<Shared>, T) -> F) -> usize {
+    size_of::<F>()
+}
+
+#[test]
+fn the_task_of_an_idle_session_is_small() {
+    assert!(task_bytes(super::run::<Streams>) <= 512);
+    assert!(task_bytes(super::run::<WebSocket<Stream>>) <= 512);
+    assert!(size_of::<Session<Streams>>() <= 1_536);
+    assert!(size_of::<Session<WebSocket<Stream>>>() <= 1_536);
 }

@@ -108,6 +108,8 @@ fn crypto(certificates: Arc<dyn ResolvesServerCert>) -> Result<QuicServerConfig,
 fn transport(idle_timeout: Duration) -> TransportConfig {
     let mut acks = AckFrequencyConfig::default();
     acks.ack_eliciting_threshold(ACK_EVERY);
+    let mut mtu = MtuDiscoveryConfig::default();
+    mtu.minimum_change(MTU_STEP_BYTES);
     let idle = IdleTimeout::try_from(idle_timeout).unwrap_or_else(|_| VarInt::MAX.into());
     let mut config = TransportConfig::default();
     config
@@ -121,7 +123,7 @@ fn transport(idle_timeout: Duration) -> TransportConfig {
         .datagram_receive_buffer_size(Some(DATAGRAM_BUFFER_BYTES))
         .datagram_send_buffer_size(DATAGRAM_BUFFER_BYTES)
         .crypto_buffer_size(CRYPTO_BUFFER_BYTES)
-        .mtu_discovery_config(Some(MtuDiscoveryConfig::default()))
+        .mtu_discovery_config(Some(mtu))
         .ack_frequency_config(Some(acks))
         .keep_alive_interval(None);
     config
@@ -160,5 +162,8 @@ const MAX_INCOMING: usize = 1_024;
 const INCOMING_BUFFER_BYTES: u64 = 8 * 1024;
 /// 3,000 packets of 1,400 bytes: what arrives in 10 ms at 300,000 a second.
 const SOCKET_BUFFER_BYTES: usize = 4 * 1024 * 1024;
+/// How exactly the largest packet of a path is looked for: two probes for each new connection; with the default of 20 it
+/// is five, for 3 % less bytes.
+const MTU_STEP_BYTES: u16 = 64;
 /// Our own clients acknowledge every 11th packet, or after 25 ms.
 const ACK_EVERY: VarInt = VarInt::from_u32(10);

@@ -8,23 +8,23 @@ use prometheus_client::metrics::counter::Counter;
 use quinn::crypto::rustls::HandshakeData;
 use quinn::{Connecting, Connection, ConnectionError, Incoming};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::yield_now;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::unproven::{Shown, Unshown};
 use super::{Edge, raw};
+use crate::admission::{Admission, Admitted, Full};
 use crate::quoted::Quoted;
 use crate::transport::{Accept, webtransport};
 
 /// Whether a page of this Origin may connect; `None` for clients that are no browsers.
 pub type OriginCheck = Arc<dyn Fn(Option<&str>) -> bool + Send + Sync>;
 
-/// How much at once, and how long.
+/// How many handshakes at once, and how long.
 #[derive(Debug, Clone)]
 pub struct Limits {
-    /// Connections; further ones are refused.
-    pub max_connections: usize,
     /// Handshakes that have begun and not ended; further ones are refused.
     pub max_half_open: usize,
     /// From this many on, a client must first show that its address is its own (Retry).
@@ -38,7 +38,6 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            max_connections: 100_000,
             // 1,024 in 10 s; each holds some 20 KiB.
             max_half_open: 1_024,
             // A signature takes 0.2 ms: what comes at once up to here is done within 25 ms.
@@ -52,8 +51,14 @@ impl Default for Limits {
 /// What became of connections that are no sessions.
 #[derive(Debug, Clone, Default)]
 pub struct Counters {
-    /// Refused, since there are too many connections or half-open ones.
-    pub refused: Counter,
+    /// Refused, since the process has as many connections as it may have.
+    pub full: Counter,
+    /// Refused, since the client's address has.
+    pub address_full: Counter,
+    /// Refused, since there are too many half-open ones.
+    pub half_open: Counter,
+    /// Refused while the gateway stops.
+    pub stopping: Counter,
     /// Told to show that their address is their own.
     pub retried: Counter,
     /// The handshake failed or took too long.
@@ -64,11 +69,23 @@ pub struct Counters {
     pub rejected: Counter,
 }
 
+impl Counters {
+    /// Counts connections refused for `full`.
+    fn full(&self, full: Full) -> &Counter {
+        match full {
+            Full::Process => &self.full,
+            Full::Address => &self.address_full,
+        }
+    }
+}
+
 /// What [`serve`] needs.
 pub struct Listener<A> {
     /// From [`super::bind`].
     pub edge: Edge,
-    /// How much at once, and how long.
+    /// Who gets a connection; shared by the listeners of all transports.
+    pub admission: Admission,
+    /// How many handshakes at once, and how long.
     pub limits: Limits,
     /// Which pages may connect.
     pub origin: OriginCheck,
@@ -89,14 +106,16 @@ impl<A> fmt::Debug for Listener<A> {
 /// Accepts until `cancel`; what was accepted by then lives on. Whoever comes later is refused at once, so that he can go
 /// elsewhere, until the endpoint is closed or the tracker is closed and empty. So this runs beside the tracker, not on it.
 pub async fn serve<A: Accept>(listener: Listener<A>, cancel: CancellationToken) {
-    let open = Arc::new(Semaphore::new(listener.limits.max_connections.min(Semaphore::MAX_PERMITS)));
     let half_open = Arc::new(Semaphore::new(listener.limits.max_half_open.min(Semaphore::MAX_PERMITS)));
     while let Some(Some(incoming)) = cancel.run_until_cancelled(listener.edge.endpoint.accept()).await {
-        listener.admit(incoming, &open, &half_open);
+        listener.admit(incoming, &half_open);
+        // Those that have begun go first. Without this, when a thousand come at once, the last one is begun before the
+        // first is done: each waits for all, and when that takes longer than they wait, they all come again.
+        yield_now().await;
     }
     let refusing = async {
         while let Some(incoming) = listener.edge.endpoint.accept().await {
-            listener.counters.refused.inc();
+            listener.counters.stopping.inc();
             incoming.refuse();
         }
     };
@@ -109,13 +128,13 @@ pub async fn serve<A: Accept>(listener: Listener<A>, cancel: CancellationToken) 
 /// What an open connection counts as.
 #[derive(Debug)]
 pub(crate) struct Permit {
-    _open: OwnedSemaphorePermit,
+    _admitted: Admitted,
     _shown: Shown,
 }
 
 /// What a connection counts as during its handshake.
 struct HalfOpen {
-    open: OwnedSemaphorePermit,
+    admitted: Admitted,
     half_open: OwnedSemaphorePermit,
     address: Address,
 }
@@ -133,14 +152,14 @@ impl HalfOpen {
             Address::Unshown(unshown) => unshown.shown(),
             Address::Shown(shown) => shown,
         };
-        Permit { _open: self.open, _shown: shown }
+        Permit { _admitted: self.admitted, _shown: shown }
     }
 
     /// The handshake came to nothing. The address stays limited until the goodbye to it is sent.
     async fn fail(self, counters: &Counters, error: &ConnectionError) {
         count_failed(counters, error);
-        let Self { open, half_open, address } = self;
-        drop((open, half_open));
+        let Self { admitted, half_open, address } = self;
+        drop((admitted, half_open));
         if let Address::Unshown(unshown) = address {
             tokio::time::sleep(GOODBYE_TIME).await;
             drop(unshown);
@@ -150,22 +169,31 @@ impl HalfOpen {
 
 impl<A: Accept> Listener<A> {
     /// Decides at once: an [`Incoming`] left alone leaks.
-    fn admit(&self, incoming: Incoming, open: &Arc<Semaphore>, half_open: &Arc<Semaphore>) {
+    fn admit(&self, incoming: Incoming, half_open: &Arc<Semaphore>) {
+        let remote = incoming.remote_address();
         let waiting = self.limits.max_half_open.saturating_sub(half_open.available_permits());
-        if waiting >= self.limits.retry_from_half_open && !incoming.remote_address_validated() {
+        let must_show =
+            waiting >= self.limits.retry_from_half_open || self.admission.is_half_full(remote.ip());
+        if must_show && !incoming.remote_address_validated() {
             self.counters.retried.inc();
             // An address that is not validated may be asked to retry.
             let _ = incoming.retry();
             return;
         }
-        let (Ok(open), Ok(half_open)) =
-            (open.clone().try_acquire_owned(), half_open.clone().try_acquire_owned())
-        else {
-            self.counters.refused.inc();
+        let Ok(half_open) = half_open.clone().try_acquire_owned() else {
+            self.counters.half_open.inc();
             incoming.refuse();
             return;
         };
-        let (unproven, remote) = (&self.edge.unproven, incoming.remote_address());
+        let admitted = match self.admission.try_admit(remote.ip()) {
+            Ok(admitted) => admitted,
+            Err(full) => {
+                self.counters.full(full).inc();
+                incoming.refuse();
+                return;
+            }
+        };
+        let unproven = &self.edge.unproven;
         let address = if incoming.remote_address_validated() {
             Address::Shown(unproven.show(remote))
         } else {
@@ -173,7 +201,7 @@ impl<A: Accept> Listener<A> {
         };
         // Here and not in the task, so that handshakes are signed one after the other: each holds the endpoint's lock.
         match incoming.accept() {
-            Ok(connecting) => self.start_set_up(connecting, HalfOpen { open, half_open, address }),
+            Ok(connecting) => self.start_set_up(connecting, HalfOpen { admitted, half_open, address }),
             Err(error) => count_failed(&self.counters, &error),
         }
     }

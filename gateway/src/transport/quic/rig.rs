@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
+use prometheus_client::metrics::gauge::Gauge;
 use prost::Message;
 use quinn::crypto::rustls::QuicClientConfig;
 use quinn::{ClientConfig, Connection, ConnectionError, Endpoint, RecvStream, SendStream, TransportConfig};
@@ -22,10 +23,14 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::{Counters, Keys, Limits, Listener, OriginCheck, bind, serve};
+use crate::admission::{self, Admission};
 use crate::transport::{Accept, Event, Info, Outgoing, PathStats, Transport};
 
 /// Ends a test that hangs; no verdict hangs on it otherwise.
 pub(crate) const HANG: Duration = Duration::from_secs(30);
+
+/// Of a listener, if nothing else is said.
+pub(crate) const KEYS: Keys = Keys { token: [1; 64], reset: [2; 64] };
 
 /// A listener and what belongs to it.
 pub(crate) struct Rig {
@@ -35,6 +40,8 @@ pub(crate) struct Rig {
     pub(crate) tracker: TaskTracker,
     pub(crate) cancel: CancellationToken,
     pub(crate) certificate: CertificateDer<'static>,
+    /// Connections that hold a place.
+    pub(crate) live: Gauge,
     sessions: mpsc::Receiver<Scripted>,
 }
 
@@ -71,6 +78,16 @@ impl Rig {
     }
 
     pub(crate) fn with(limits: Limits, origin: OriginCheck) -> Self {
+        let places = admission::Limits { connections: 100_000, per_address: 0 };
+        Self::with_all(limits, places, origin, &KEYS)
+    }
+
+    pub(crate) fn with_all(
+        limits: Limits,
+        places: admission::Limits,
+        origin: OriginCheck,
+        keys: &Keys,
+    ) -> Self {
         let signed =
             rcgen::generate_simple_self_signed(["localhost".to_owned(), "127.0.0.1".to_owned()]).unwrap();
         let certificate = signed.cert.der().clone();
@@ -78,15 +95,16 @@ impl Rig {
             rustls::pki_types::PrivateKeyDer::from_pem_slice(signed.signing_key.serialize_pem().as_bytes());
         let signing = rustls::crypto::aws_lc_rs::sign::any_supported_type(&key.unwrap()).unwrap();
         let certified = CertifiedKey::new(vec![certificate.clone()], signing);
-        let keys = Keys { token: [1; 64], reset: [2; 64] };
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         let idle = Duration::from_secs(60);
-        let edge = bind(socket, Arc::new(SingleCertAndKey::from(certified)), &keys, idle).unwrap();
+        let edge = bind(socket, Arc::new(SingleCertAndKey::from(certified)), keys, idle).unwrap();
         let server = edge.endpoint.clone();
         let (sender, sessions) = mpsc::channel(64);
+        let live = Gauge::default();
         let (tracker, cancel, counters) = (TaskTracker::new(), CancellationToken::new(), Counters::default());
         let listener = Listener {
             edge,
+            admission: Admission::new(places, live.clone()),
             limits,
             origin,
             counters: counters.clone(),
@@ -96,7 +114,7 @@ impl Rig {
         #[expect(clippy::disallowed_methods, reason = "the assembly's part, in tests")]
         tokio::spawn(serve(listener, cancel.clone()));
         let address = server.local_addr().unwrap();
-        Self { server, address, counters, tracker, cancel, certificate, sessions }
+        Self { server, address, counters, tracker, cancel, certificate, live, sessions }
     }
 
     /// The next set-up connection.

@@ -42,7 +42,7 @@ async fn first_flight(rig: &Rig) -> Vec<Vec<u8>> {
 }
 
 /// A client that has said its first words from a port of its own and says no more.
-async fn stalled(rig: &Rig) -> (UdpSocket, usize) {
+pub(super) async fn stalled(rig: &Rig) -> (UdpSocket, usize) {
     let (flight, socket) = (first_flight(rig).await, socket().await);
     let mut sent = 0;
     for packet in flight {
@@ -116,7 +116,7 @@ async fn half_open_handshakes_are_capped_and_go_in_time() {
     until(async || rig.tracker.len() == 2).await;
     let error = rig.try_connect(tidegate_proto::ALPN, TransportConfig::default()).await.unwrap_err();
     assert!(matches!(error, ConnectionError::ConnectionClosed(_)), "{error:?}");
-    assert_eq!(rig.counters.refused.get(), 1);
+    assert_eq!(rig.counters.half_open.get(), 1);
     until(async || rig.counters.handshake_failed.get() == 2).await;
     rig.try_connect(tidegate_proto::ALPN, TransportConfig::default()).await.unwrap();
     until(async || rig.server.open_connections() <= 1).await;

@@ -3,14 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use quinn::{ConnectionError, TransportConfig, VarInt};
+use futures_util::future::join_all;
+use quinn::{ConnectionError, Endpoint, TransportConfig, VarInt};
 use tidegate_proto::limits::MAX_HELLO_BYTES;
 use tidegate_proto::v1::{CloseCode, ServerFrame, StreamHeader, server_frame, stream_header};
 use tokio::time::timeout;
 
 use super::closed_code;
+use super::hostile::stalled;
+use crate::admission;
 use crate::transport::quic::Limits;
-use crate::transport::quic::rig::{Frames, HANG, Rig, body, encoded, server_signal, signal, until};
+use crate::transport::quic::rig::{Frames, HANG, KEYS, Rig, body, encoded, server_signal, signal, until};
 use crate::transport::{Event, Outgoing};
 
 fn rig(limits: Limits) -> Rig {
@@ -159,14 +162,73 @@ async fn a_page_gives_way_to_what_is_live() {
 }
 
 #[tokio::test]
-async fn connections_beyond_the_limit_are_refused_until_one_has_gone() {
-    let mut rig = rig(Limits { max_connections: 1, ..Limits::default() });
-    let (first, session) = rig.raw().await;
-    let error = rig.try_connect(tidegate_proto::ALPN, TransportConfig::default()).await.unwrap_err();
-    assert!(matches!(error, ConnectionError::ConnectionClosed(_)), "{error:?}");
-    assert_eq!(rig.counters.refused.get(), 1);
-    drop((first, session));
-    until(async || rig.try_connect(tidegate_proto::ALPN, TransportConfig::default()).await.is_ok()).await;
+async fn connections_beyond_a_limit_are_refused_until_one_has_gone() {
+    for (connections, per_address) in [(1, 0), (100, 1)] {
+        let places = admission::Limits { connections, per_address };
+        let mut rig = Rig::with_all(Limits::default(), places, Arc::new(|_| true), &KEYS);
+        let (first, session) = rig.raw().await;
+        let error = rig.try_connect(tidegate_proto::ALPN, TransportConfig::default()).await.unwrap_err();
+        assert!(matches!(error, ConnectionError::ConnectionClosed(_)), "{error:?}");
+        let counts = (rig.counters.full.get(), rig.counters.address_full.get());
+        assert_eq!(counts, if per_address == 0 { (1, 0) } else { (0, 1) });
+        drop((first, session));
+        until(async || rig.live.get() == 0).await;
+        assert!(rig.try_connect(tidegate_proto::ALPN, TransportConfig::default()).await.is_ok());
+    }
+}
+
+#[tokio::test]
+async fn who_forges_an_address_takes_half_of_its_places_at_most() {
+    let places = admission::Limits { connections: 100, per_address: 2 };
+    let mut rig = Rig::with_all(Limits::default(), places, Arc::new(|_| true), &KEYS);
+    let _first = rig.raw().await;
+    assert_eq!(rig.counters.retried.get(), 0);
+    let _second = rig.raw().await;
+    assert_eq!((rig.counters.retried.get(), rig.counters.address_full.get()), (1, 0));
+}
+
+#[tokio::test]
+async fn handshakes_that_have_begun_go_before_those_that_come() {
+    const CLIENTS: u64 = 100;
+    let rig = rig(Limits { retry_from_half_open: CLIENTS as usize / 2, ..Limits::default() });
+    let client = Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
+    let config = rig.client_config(tidegate_proto::ALPN, TransportConfig::default());
+    // Their first packets are there before the listener has its first turn.
+    let all: Vec<_> = (0..CLIENTS)
+        .map(|_| client.connect_with(config.clone(), rig.address, "localhost").unwrap())
+        .collect();
+    for connected in timeout(HANG, join_all(all)).await.unwrap() {
+        connected.unwrap();
+    }
+    assert_eq!(rig.counters.retried.get(), 0, "half of them were half-open at once");
+}
+
+#[tokio::test]
+async fn however_a_connection_ends_its_place_is_free_again() {
+    let limits = Limits {
+        handshake_timeout: Duration::from_millis(200),
+        session_timeout: Duration::from_millis(200),
+        ..Limits::default()
+    };
+    let mut rig = rig(limits);
+    // A handshake that fails, one that stops half-way, one without a session, and one that is cut.
+    rig.try_connect(b"nothing-we-speak", TransportConfig::default()).await.unwrap_err();
+    until(async || rig.live.get() == 0).await;
+
+    let _half_way = stalled(&rig).await;
+    until(async || rig.counters.handshake_failed.get() == 2).await;
+    until(async || rig.live.get() == 0).await;
+
+    let (_client, _connection) =
+        rig.try_connect(tidegate_proto::ALPN, TransportConfig::default()).await.unwrap();
+    until(async || rig.counters.no_session.get() == 1).await;
+    until(async || rig.live.get() == 0).await;
+
+    let (client, session) = rig.raw().await;
+    assert_eq!(rig.live.get(), 1);
+    client.connection.close(VarInt::from_u32(0), b"");
+    drop(session);
+    until(async || rig.live.get() == 0).await;
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 mod hostile;
 mod limits;
+mod tokens;
 
 use std::cell::Cell;
 use std::net::UdpSocket;
@@ -283,7 +284,7 @@ async fn stopping_accepts_nothing_new_and_keeps_what_is_there() {
     rig.cancel.cancel();
     let error = rig.try_connect(tidegate_proto::ALPN, TransportConfig::default()).await.unwrap_err();
     assert!(matches!(error, ConnectionError::ConnectionClosed(_)), "{error:?}");
-    assert_eq!(rig.counters.refused.get(), 1);
+    assert_eq!(rig.counters.stopping.get(), 1);
     client.send(&signal("still", 0)).await;
     assert_eq!(session.frame().await, signal("still", 0));
 }
