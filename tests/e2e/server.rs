@@ -92,24 +92,9 @@ impl Server {
         self.take_addresses(&said);
     }
 
-    /// Its process.
-    pub(crate) fn pid(&self) -> u32 {
-        self.process.as_ref().and_then(|process| process.child.id()).expect("it runs")
-    }
-
-    /// Its data folder.
-    pub(crate) fn data(&self) -> PathBuf {
-        self.folder.path().join("tidegate-data")
-    }
-
     /// The SHA-256 of its certificate, as people write it.
     pub(crate) fn certificate(&self) -> String {
         self.certificate.iter().map(|byte| format!("{byte:02x}")).collect()
-    }
-
-    /// What it has logged, over all its lives.
-    pub(crate) fn log(&self) -> String {
-        fs::read_to_string(self.log_path()).unwrap()
     }
 
     /// The program in the server's folder, with nothing of this process's environment that it would look at.
@@ -160,7 +145,7 @@ impl Server {
         PathBuf::from(format!("/proc/{}/root", self.pid())).join(data.strip_prefix("/").unwrap())
     }
 
-    /// What it has logged.
+    /// What it has logged, over all its lives.
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.log_path()).unwrap()
     }
