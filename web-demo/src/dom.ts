@@ -65,5 +65,5 @@ function startOfDay(date: Date): number {
 }
 
 /** Made once: making one takes longer than using it a hundred times. */
-const TIME_OF_DAY = new Intl.DateTimeFormat([], { hour: "2-digit", minute: "2-digit" });
+const TIME_OF_DAY = new Intl.DateTimeFormat([], { hour: "numeric", minute: "2-digit" });
 const SVG = "http://www.w3.org/2000/svg";

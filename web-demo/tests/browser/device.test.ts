@@ -66,7 +66,7 @@ test("a token is renewed before it ends, and the session goes on", async () => {
 });
 
 test("a token that is not renewed ends the session, and with a good one the page comes back", async () => {
-  const tokens = await stage.server.serveTokens(stage.context, "6s");
+  const tokens = await stage.server.serveTokens(stage.context, "10s");
   tokens.isSame = true;
   const [alice, bob] = [await stage.tab("alice", "bob"), await stage.tab("bob", "alice", await stage.newContext())];
   const texts = await chat(alice, bob, "before");

@@ -3,7 +3,7 @@
 import { join } from "node:path";
 import type { Browser } from "playwright-core";
 import { afterAll, beforeAll, test } from "vitest";
-import { launch, Tab } from "./pages";
+import { launch, LIMIT_MS, Tab } from "./pages";
 import { Server } from "./server";
 
 const FOLDER = join(import.meta.dirname, "../../../docs/images");
@@ -43,6 +43,7 @@ test("screenshots", async () => {
     await tab.hasSettled(1);
     await tab.page.close();
   }
+  await isCalm(alice);
   await bob.page.locator("#composer").pressSequentially("On my ");
   await alice.page.bringToFront();
   await alice.page.waitForSelector("#typing:not([hidden])");
@@ -57,13 +58,23 @@ test("screenshots", async () => {
   const dark = await browser.newContext({ viewport: { width: 1100, height: 720 }, deviceScaleFactor: 2, colorScheme: "dark" });
   const inTheDark = await Tab.open(dark, server.url, "bob", "alice");
   await inTheDark.hasSettled(LINES.length + 1);
+  await isCalm(inTheDark);
   await inTheDark.page.screenshot({ path: join(FOLDER, "demo-dark.png") });
 
   const phone = await browser.newContext({ viewport: { width: 360, height: 740 }, deviceScaleFactor: 2, isMobile: true, hasTouch: true });
   const onThePhone = await Tab.open(phone, server.url, "alice", "bob");
   await onThePhone.hasSettled(LINES.length + 1);
+  await isCalm(onThePhone);
   await onThePhone.page.screenshot({ path: join(FOLDER, "demo-phone.png") });
   await onThePhone.page.click("#back");
   await onThePhone.page.waitForSelector("#conversations", { state: "visible" });
   await onThePhone.page.screenshot({ path: join(FOLDER, "demo-phone-list.png") });
 });
+
+/** Waits for a round trip that was not measured while the page was being built. */
+async function isCalm({ page }: Tab): Promise<void> {
+  await page.waitForFunction(() => {
+    const { rtt } = document.querySelector<HTMLElement>("#badge")?.dataset ?? {};
+    return rtt && Number(rtt) < 20;
+  }, undefined, { timeout: LIMIT_MS });
+}
