@@ -154,8 +154,8 @@ impl Run<'_> {
     /// grown by before anything is measured.
     async fn warm(&mut self) -> anyhow::Result<()> {
         self.plan.rate.limit(SLOW_BYTES_PER_SECOND);
-        let each = WARM_BYTES.div_ceil(self.plan.slow * BACKLOG_CONTENT_BYTES) as u64;
-        let waiting = self.fill(3, each.max(BACKLOG_MESSAGES)).await?;
+        let each = (WARM_BYTES / self.plan.slow).min(WARM_BYTES_EACH) / BACKLOG_CONTENT_BYTES;
+        let waiting = self.fill(3, BACKLOG_MESSAGES.max(each as u64)).await?;
         self.plan.rate.unlimit();
         let now = Instant::now();
         let tally = Arc::new(Tally::new(now, now..now));
@@ -291,5 +291,7 @@ pub(super) const SLOW_BYTES_PER_SECOND: u32 = 1_024;
 /// What waits for it: 4 MiB. Its outbox is 256 KiB, QUIC's stream window as much, TCP's buffers a little.
 pub(super) const BACKLOG_MESSAGES: u64 = 64;
 pub(super) const BACKLOG_CONTENT_BYTES: usize = 64 * 1024;
-/// More than the store's caches hold.
+/// More than the store's caches hold. A few slow recipients are not kept waiting that long: then what the caches grow by
+/// later is counted to them.
 const WARM_BYTES: usize = 96 * 1024 * 1024;
+const WARM_BYTES_EACH: usize = 10 * 1024 * 1024;
