@@ -31,6 +31,8 @@ mod server;
 mod command_line;
 mod drain;
 mod exchange;
+// It looks at the server through /proc.
+#[cfg(target_os = "linux")]
 mod hostile;
 mod kill;
 mod migration;
