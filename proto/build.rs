@@ -36,9 +36,12 @@ fn flatten_oneofs() {
     // Long attributes are broken after the parenthesis.
     let code = ["#[prost(oneof = ", "#[prost(\n        oneof = "]
         .iter()
-        .fold(code, |code, start| code.replace(start, &format!("#[serde(flatten)]\n    {start}")));
+        .fold(code, |code, start| code.replace(start, &format!("{ATTRIBUTE}\n    {start}")));
     std::fs::write(&path, code).expect("OUT_DIR is writable");
 }
+
+/// What a oneof has in its message.
+const ATTRIBUTE: &str = "#[serde(flatten, deserialize_with = \"crate::one_of::deserialize\")]";
 
 fn map_fields(config: &mut Config, message: &DescriptorProto) {
     for field in &message.field {

@@ -19,6 +19,7 @@ pub mod v1 {
 }
 
 mod code;
+mod one_of;
 
 pub use code::Refusal;
 

@@ -35,6 +35,8 @@ mod bench;
 mod command_line;
 mod drain;
 mod exchange;
+// It looks at the server through /proc.
+#[cfg(target_os = "linux")]
 mod hostile;
 mod kill;
 mod lanes;

@@ -28,8 +28,17 @@ const SPREAD_KIB: u64 = 10 * 1024;
 
 const TRANSPORTS: [Transport; 3] = [Transport::Quic, Transport::WebTransport, Transport::WebSocket];
 
+/// What one hostile client does.
 #[derive(Debug, Clone, Copy)]
 enum Actor {
+    Tcp(Tcp),
+    Udp(Udp),
+    Any(Any),
+}
+
+/// Over TCP.
+#[derive(Debug, Clone, Copy)]
+enum Tcp {
     /// Connects over TCP, says half a request, goes.
     HalfRequest,
     /// No TLS where TLS belongs.
@@ -40,6 +49,11 @@ enum Actor {
     NoBody,
     /// A WebSocket that is broken at once.
     BrokenWebSocket,
+}
+
+/// Over QUIC, or what looks like it.
+#[derive(Debug, Clone, Copy)]
+enum Udp {
     /// Packets of noise that look like QUIC's first ones.
     Noise,
     /// QUIC, and no stream.
@@ -50,39 +64,53 @@ enum Actor {
     WrongPath,
     /// HTTP/3 with a stream and a frame that are none.
     NoHttp3,
-    /// A bad token, over each transport.
+}
+
+/// Over each transport in turn.
+#[derive(Debug, Clone, Copy)]
+enum Any {
+    /// A bad token.
     BadToken,
-    /// Something other than Hello, over each transport.
+    /// Something other than Hello.
     NoHello,
-    /// A session that goes without a word, over each transport.
+    /// A session that goes without a word.
     Vanish,
-    /// A session that sends noise, over each transport.
+    /// A session that sends noise.
     NoiseInSession,
-    /// The same device again and again, over each transport.
+    /// The same device again and again.
     SameDevice,
 }
 
 const ACTORS: [Actor; 15] = [
-    Actor::HalfRequest,
-    Actor::NoTls,
-    Actor::Reset,
-    Actor::NoBody,
-    Actor::BrokenWebSocket,
-    Actor::Noise,
-    Actor::NoStream,
-    Actor::OpenAndReset,
-    Actor::WrongPath,
-    Actor::NoHttp3,
-    Actor::BadToken,
-    Actor::NoHello,
-    Actor::Vanish,
-    Actor::NoiseInSession,
-    Actor::SameDevice,
+    Actor::Tcp(Tcp::HalfRequest),
+    Actor::Tcp(Tcp::NoTls),
+    Actor::Tcp(Tcp::Reset),
+    Actor::Tcp(Tcp::NoBody),
+    Actor::Tcp(Tcp::BrokenWebSocket),
+    Actor::Udp(Udp::Noise),
+    Actor::Udp(Udp::NoStream),
+    Actor::Udp(Udp::OpenAndReset),
+    Actor::Udp(Udp::WrongPath),
+    Actor::Udp(Udp::NoHttp3),
+    Actor::Any(Any::BadToken),
+    Actor::Any(Any::NoHello),
+    Actor::Any(Any::Vanish),
+    Actor::Any(Any::NoiseInSession),
+    Actor::Any(Any::SameDevice),
 ];
 
 impl Actor {
     async fn act(self, server: &Server, time: usize) {
-        let transport = TRANSPORTS[time % 3];
+        match self {
+            Self::Tcp(tcp) => tcp.act(server, time).await,
+            Self::Udp(udp) => udp.act(server, time).await,
+            Self::Any(any) => any.act(server, TRANSPORTS[time % 3], time).await,
+        }
+    }
+}
+
+impl Tcp {
+    async fn act(self, server: &Server, time: usize) {
         match self {
             Self::HalfRequest => {
                 let mut tcp = TcpStream::connect(server.plain).await.unwrap();
@@ -111,6 +139,13 @@ impl Actor {
                 socket.write_raw(&[0xff, 0xff, 0xff, 0xff]).await;
                 while socket.read_message().await.is_some() {}
             }
+        }
+    }
+}
+
+impl Udp {
+    async fn act(self, server: &Server, time: usize) {
+        match self {
             Self::Noise => {
                 let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
                 let mut packet: Vec<u8> = (0..1_200).map(|at| (at * 7 + time * 13) as u8).collect();
@@ -141,6 +176,13 @@ impl Actor {
                 let _ = stream.write_all(&[0, 7, 0]).await;
                 closed(&connection).await;
             }
+        }
+    }
+}
+
+impl Any {
+    async fn act(self, server: &Server, transport: Transport, time: usize) {
+        match self {
             Self::BadToken => {
                 let mut wire = Wire::open(server, transport).await;
                 let hello = Hello { token: format!("x.{time}.y"), device_id: "e".into(), ..Hello::default() };

@@ -110,13 +110,65 @@ async fn what_asks_for_nonsense_is_refused_and_the_session_lives(transport: Tran
     use client_frame::Kind;
     let server = Server::start_with(&[], &[WITH_ADMIN]).await;
     let mut wire = Wire::welcomed(&server, transport, "eve", "e").await;
+    for (what, bytes, code) in refused_requests() {
+        wire.write(&bytes).await;
+        let frame = wire.frame().await.unwrap_or_else(|| panic!("{what}: the session ended"));
+        let Some(server_frame::Kind::Error(error)) = frame.kind else { panic!("{what}: {frame:?}") };
+        assert_eq!((error.code(), frame.id, error.close), (code, 7, 0), "{what}: {}", error.message);
+        assert!(error.message.len() <= 256, "{what}: {}", error.message);
+    }
+    for (what, msg, code) in refused_messages() {
+        wire.send(Kind::Send(Send { msg: Some(msg) })).await;
+        let frame = wire.frame().await.unwrap_or_else(|| panic!("{what}: the session ended"));
+        let Some(server_frame::Kind::Receipt(receipt)) = frame.kind else { panic!("{what}: {frame:?}") };
+        assert_eq!((receipt.code(), frame.id), (code, 7), "{what}: {}", receipt.message);
+        assert!(receipt.message.len() <= 256, "{what}: {}", receipt.message);
+    }
+    wire.send(Kind::Ping(Ping {})).await;
+    assert!(matches!(wire.frame().await.unwrap().kind, Some(server_frame::Kind::Pong(_))));
+}
+
+async fn before_hello_nothing_else_is_served(transport: Transport) {
+    let server = Server::start_with(&[], &[WITH_ADMIN]).await;
+    let honest = Peer::connect(&server, transport, "honest", "h").await;
+    let before = sockets(&server);
+    let mut texts = Vec::new();
+    for (what, bytes, code) in refused_beginnings(&server) {
+        let mut wire = Wire::open(&server, transport).await;
+        wire.write(&bytes).await;
+        let (last, closed) = wire.closed().await;
+        assert_eq!(closed, code as u32, "{what}: {last:?}");
+    }
+    for token in refused_tokens(&server) {
+        let mut wire = Wire::open(&server, transport).await;
+        let hello = Hello { token: token.clone(), ..hello(&server, "eve", "e") };
+        wire.send(client_frame::Kind::Hello(hello)).await;
+        let (last, closed) = wire.closed().await;
+        let Some(server_frame::Kind::Error(error)) = last.and_then(|last| last.kind) else {
+            panic!("no Error")
+        };
+        assert_eq!(
+            (closed, error.code()),
+            (CloseCode::Unauthenticated as u32, Code::Unauthenticated),
+            "{token}"
+        );
+        texts.push(error.message);
+    }
+    assert!(texts.iter().all(|text| *text == texts[0]), "the same text for all: {texts:?}");
+    nothing_is_left(&server, before).await;
+    honest.store("honest", "still here").await;
+}
+
+/// What is answered with an Error: what it is, a frame, the code.
+fn refused_requests() -> Vec<(&'static str, BytesMut, Code)> {
+    use client_frame::Kind;
     let from = |from| pull::From::After(from);
     let pull = |timeline: &str, from, limit| Kind::Pull(Pull { timeline: timeline.to_owned(), from, limit });
     let signal = |user: &str, kind: usize, content: usize| {
         let content = vec![0; content].into();
         Kind::Signal(Signal { user: user.into(), kind: "k".repeat(kind), content, ..Signal::default() })
     };
-    let cases: Vec<(&str, BytesMut, Code)> = vec![
+    vec![
         ("nothing but an id", whole(&[0x08, 0x07]), Code::Unimplemented),
         (
             "36,000 unknown fields",
@@ -168,16 +220,13 @@ async fn what_asks_for_nonsense_is_refused_and_the_session_lives(transport: Tran
         ("Unsubscribe", framed(Kind::Unsubscribe(Default::default())), Code::Unimplemented),
         ("Presence", framed(Kind::Presence(Default::default())), Code::Unimplemented),
         ("Mark", framed(Kind::Mark(Default::default())), Code::Unimplemented),
-    ];
-    for (what, bytes, code) in cases {
-        wire.write(&bytes).await;
-        let frame = wire.frame().await.unwrap_or_else(|| panic!("{what}: the session ended"));
-        let Some(server_frame::Kind::Error(error)) = frame.kind else { panic!("{what}: {frame:?}") };
-        assert_eq!((error.code(), frame.id, error.close), (code, 7, 0), "{what}: {}", error.message);
-        assert!(error.message.len() <= 256, "{what}: {}", error.message);
-    }
+    ]
+}
+
+/// What is answered with a Receipt that is REJECTED.
+fn refused_messages() -> Vec<(&'static str, Msg, Code)> {
     let good = || Msg { receiver_id: "bob".into(), local_id: "l".into(), ..Msg::default() };
-    let cases: Vec<(&str, Msg, Code)> = vec![
+    vec![
         ("nothing", Msg::default(), Code::InvalidArgument),
         ("no receiver", Msg { receiver_id: String::new(), ..good() }, Code::InvalidArgument),
         ("65 bytes", Msg { receiver_id: "b".repeat(65), ..good() }, Code::InvalidArgument),
@@ -197,25 +246,14 @@ async fn what_asks_for_nonsense_is_refused_and_the_session_lives(transport: Tran
         ("expire_at", Msg { expire_at: -1, ..good() }, Code::InvalidArgument),
         ("create_time", Msg { create_time: -1, ..good() }, Code::InvalidArgument),
         ("content", Msg { content: vec![0; 65_537].into(), ..good() }, Code::TooLarge),
-    ];
-    for (what, msg, code) in cases {
-        wire.send(Kind::Send(Send { msg: Some(msg) })).await;
-        let frame = wire.frame().await.unwrap_or_else(|| panic!("{what}: the session ended"));
-        let Some(server_frame::Kind::Receipt(receipt)) = frame.kind else { panic!("{what}: {frame:?}") };
-        assert_eq!((receipt.code(), frame.id), (code, 7), "{what}: {}", receipt.message);
-        assert!(receipt.message.len() <= 256, "{what}: {}", receipt.message);
-    }
-    wire.send(Kind::Ping(Ping {})).await;
-    assert!(matches!(wire.frame().await.unwrap().kind, Some(server_frame::Kind::Pong(_))));
+    ]
 }
 
-async fn before_hello_nothing_else_is_served(transport: Transport) {
+/// What no session begins with, and how the connection is closed.
+fn refused_beginnings(server: &Server) -> Vec<(&'static str, BytesMut, CloseCode)> {
     use client_frame::Kind;
-    let server = Server::start_with(&[], &[WITH_ADMIN]).await;
-    let honest = Peer::connect(&server, transport, "honest", "h").await;
-    let before = sockets(&server);
-    let good = || hello(&server, "eve", "e");
-    let cases: Vec<(&str, BytesMut, CloseCode)> = vec![
+    let good = || hello(server, "eve", "e");
+    vec![
         ("Ping", framed(Kind::Ping(Ping {})), CloseCode::ProtocolError),
         ("Send", framed(Kind::Send(Send::default())), CloseCode::ProtocolError),
         ("an empty oneof", whole(&[0x08, 0x07]), CloseCode::ProtocolError),
@@ -249,20 +287,17 @@ async fn before_hello_nothing_else_is_served(transport: Transport) {
         ),
         ("9 lanes", framed(Kind::Hello(Hello { lanes: 9, ..good() })), CloseCode::ProtocolError),
         ("2^32-1 lanes", framed(Kind::Hello(Hello { lanes: u32::MAX, ..good() })), CloseCode::ProtocolError),
-    ];
-    let mut texts = Vec::new();
-    for (what, bytes, code) in cases {
-        let mut wire = Wire::open(&server, transport).await;
-        wire.write(&bytes).await;
-        let (last, closed) = wire.closed().await;
-        assert_eq!(closed, code as u32, "{what}: {last:?}");
-    }
+    ]
+}
+
+/// Tokens that are none of ours, or no longer.
+fn refused_tokens(server: &Server) -> Vec<String> {
     let [header, claims, signature]: [String; 3] = {
         let token = server.token("eve", std::time::Duration::from_secs(600));
         token.split('.').map(str::to_owned).collect::<Vec<_>>().try_into().unwrap()
     };
     let expired = server.token_of_the_past("eve");
-    for token in [
+    vec![
         String::new(),
         "x".to_owned(),
         "%%%.%%%.%%%".to_owned(),
@@ -273,23 +308,7 @@ async fn before_hello_nothing_else_is_served(transport: Transport) {
         format!("{header}.{claims}.{}", signature.chars().rev().collect::<String>()),
         format!("{header}.{claims}.{signature}.{signature}"),
         expired,
-    ] {
-        let mut wire = Wire::open(&server, transport).await;
-        wire.send(Kind::Hello(Hello { token: token.clone(), ..good() })).await;
-        let (last, closed) = wire.closed().await;
-        let Some(server_frame::Kind::Error(error)) = last.and_then(|last| last.kind) else {
-            panic!("no Error")
-        };
-        assert_eq!(
-            (closed, error.code()),
-            (CloseCode::Unauthenticated as u32, Code::Unauthenticated),
-            "{token}"
-        );
-        texts.push(error.message);
-    }
-    assert!(texts.iter().all(|text| *text == texts[0]), "the same text for all: {texts:?}");
-    nothing_is_left(&server, before).await;
-    honest.store("honest", "still here").await;
+    ]
 }
 
 /// One session is live, the honest one's; whatever else was open is closed, and nothing of it was worth a line.

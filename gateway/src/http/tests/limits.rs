@@ -99,9 +99,8 @@ async fn a_byte_a_second_gains_no_time() {
     assert!(tcp.read(&mut answer).await.unwrap() > 0);
     assert!(dribble(&mut tcp, &head).await <= Duration::from_secs(12));
     // A body has its own time.
-    let body = format!(
-        "POST /api/v1/messages HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer first-key\r\nContent-Length: 1000\r\n\r\n"
-    );
+    let body = "POST /api/v1/messages HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer first-key\r\n\
+                Content-Length: 1000\r\n\r\n";
     let mut tcp = running.connect().await;
     tcp.write_all(body.as_bytes()).await.unwrap();
     assert!(dribble(&mut tcp, &" ".repeat(1_000)).await <= Duration::from_secs(24));
