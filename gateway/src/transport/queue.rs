@@ -42,17 +42,10 @@ impl WriteQueue {
         }
     }
 
-    /// Queues bytes as they are, for a transport that frames by itself.
+    /// Queues bytes as they are: a frame with its length already, or of a transport that frames by itself.
     pub fn put_bytes(&mut self, bytes: &[u8]) {
         self.tail.extend_from_slice(bytes);
         self.len += bytes.len();
-    }
-
-    /// Takes everything out as chunks, for writers that want shared bytes.
-    pub fn take_chunks(&mut self) -> VecDeque<Bytes> {
-        self.seal();
-        self.len = 0;
-        std::mem::take(&mut self.chunks)
     }
 
     /// Everything that waits as shared chunks, for writers that take shared bytes and shorten what they took; they then
@@ -73,19 +66,9 @@ impl WriteQueue {
         self.chunks.is_empty() && self.tail.len() <= KEEP_BYTES
     }
 
-    /// Appends a frame that is already encoded, length included.
-    pub fn put_encoded(&mut self, frame: &[u8]) {
-        self.tail.extend_from_slice(frame);
-        self.len += frame.len();
-    }
-
-    /// Takes everything out as one contiguous piece, for writers of whole messages.
-    pub fn take_bytes(&mut self) -> Bytes {
-        if self.chunks.is_empty() {
-            self.len = 0;
-            return self.tail.split().freeze();
-        }
-        self.copy_to_bytes(self.len)
+    /// Forgets what waits, and says how much that was.
+    pub fn clear(&mut self) -> usize {
+        std::mem::take(self).len
     }
 
     /// Whether nothing waits.
@@ -210,16 +193,16 @@ mod tests {
     }
 
     #[test]
-    fn what_is_taken_as_a_whole_is_all_of_it() {
+    fn shared_chunks_are_all_there_is_and_nothing_is_left_of_what_is_forgotten() {
         let mut queue = WriteQueue::default();
         queue.put_deliver("", 1, &body(5000));
         queue.put_deliver("", 2, &body(5));
         let len = queue.len();
-        assert_eq!(queue.take_bytes().len(), len);
-        assert!(queue.is_empty());
-        queue.put_deliver("", 2, &body(5000));
-        let len = queue.len();
-        assert_eq!(queue.take_chunks().iter().map(Bytes::len).sum::<usize>(), len);
-        assert!(queue.is_empty());
+        let chunks = queue.chunks_mut();
+        assert_eq!(chunks.iter().map(Bytes::len).sum::<usize>(), len);
+        let first = chunks[0].len();
+        queue.took(1, first);
+        assert_eq!(queue.clear(), len - first);
+        assert!(queue.is_empty() && !queue.has_remaining());
     }
 }

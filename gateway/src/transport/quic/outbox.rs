@@ -116,7 +116,7 @@ impl Outbox {
             };
             sum += match taken(written) {
                 // The client does not want this answer any more.
-                Err(WriteError::Stopped(_)) => page.queue.take_bytes().len(),
+                Err(WriteError::Stopped(_)) => page.queue.clear(),
                 other => other.map_err(WriteEnd::Lost)?,
             };
             if !page.queue.is_empty() {
@@ -156,7 +156,7 @@ fn uni(dialect: &[u8], kind: stream_header::Kind, priority: i32) -> Writer {
     let mut header = BytesMut::from(dialect);
     put_frame(&mut header, &StreamHeader { kind: Some(kind) });
     let mut writer = Writer::unopened(priority);
-    writer.queue.put_encoded(&header);
+    writer.queue.put_bytes(&header);
     writer
 }
 
