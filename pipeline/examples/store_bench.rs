@@ -1,11 +1,13 @@
 //! Measures the store: appends per second by size of batch, pages, heads, retention.
 //!
 //! `cargo run --release -p tidegate-pipeline --example store_bench -- [--users N] [--contacts N] [--messages N]
-//! [--batches 1,10,50,500,2000] [--content-bytes N] [--dir PATH]`
+//! [--batches 1,10,50,500,2000] [--rate N] [--content-bytes N] [--seconds N] [--dir PATH]`
 //!
-//! With `--contacts` each user writes to so many others, else to anybody. Of each size of batch it appends for about
-//! `--seconds`, after `--messages` messages in batches of 2,000. CPU is the whole process's, less the making of messages.
+//! With `--contacts` each user writes to so many others, else to anybody. After `--messages` messages in batches of
+//! 2,000 it appends for about `--seconds` of each size of batch, then single messages at `--rate` a second. CPU is the
+//! whole process's, less the making of messages.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -15,6 +17,7 @@ use tidegate_pipeline::store::{Outcome, Range, Retention, Store};
 use tidegate_proto::id::{LocalId, UserId};
 use tidegate_proto::timeline::Timeline;
 use tidegate_proto::v1::Msg;
+use tokio_util::sync::CancellationToken;
 
 struct Options {
     users: u64,
@@ -23,6 +26,7 @@ struct Options {
     batches: Vec<usize>,
     content_bytes: usize,
     seconds: u64,
+    rate: Option<u64>,
     dir: PathBuf,
 }
 
@@ -36,15 +40,28 @@ async fn main() {
     let store = Store::Sqlite(sqlite::Store::open(&Config::new(&path)).await.expect("the database opens"));
     let mut source = Source { options: &options, random: 0x9e37_79b9_7f4a_7c15, sent: 0 };
 
-    fill(&store, &mut source, options.messages).await;
-    for &size in &options.batches {
-        measure_appends(&store, &mut source, size).await;
-    }
-    measure_reads(&store, &mut source).await;
-    measure_retention(&store).await;
+    let stop = CancellationToken::new();
+    let work = async {
+        measure(&store, &mut source).await;
+        stop.cancel();
+    };
+    tokio::join!(store.keep_up(&stop), work);
     store.close().await.expect("it closes");
     let bytes = std::fs::metadata(&path).map_or(0, |file| file.len());
     println!("{} messages, {:.0} bytes of file each", source.sent, bytes as f64 / source.sent as f64);
+}
+
+async fn measure(store: &Store, source: &mut Source<'_>) {
+    let options = source.options;
+    fill(store, source, options.messages).await;
+    for &size in &options.batches {
+        measure_appends(store, source, size).await;
+    }
+    if let Some(rate) = options.rate {
+        measure_calm(store, source, rate).await;
+    }
+    measure_reads(store, source).await;
+    measure_retention(store).await;
 }
 
 /// Where the messages come from.
@@ -136,17 +153,52 @@ async fn measure_appends(store: &Store, source: &mut Source<'_>, size: usize) {
     }
     let cpu = cpu_time().saturating_sub(cpu).saturating_sub(made);
     let sum: Duration = times.iter().sum();
-    times.sort_unstable();
-    let at = |share: f64| times[((times.len() - 1) as f64 * share) as usize].as_secs_f64() * 1e3;
-    let messages = (times.len() * size) as f64;
-    println!(
-        "batch {size:>5}: {:>7.0} msg/s  p50 {:.2} ms  p99 {:.2} ms  max {:.2} ms  {:.1} µs of CPU a message",
-        messages / sum.as_secs_f64(),
-        at(0.5),
-        at(0.99),
-        at(1.0),
-        cpu.as_secs_f64() * 1e6 / messages
-    );
+    let rate = (times.len() * size) as f64 / sum.as_secs_f64();
+    println!("batch {size:>5}: {rate:>7.0} msg/s  {}", Spread::new(times, size, cpu));
+}
+
+/// Single messages, each at its time: what a quiet server does. Latencies run from when a message was due.
+async fn measure_calm(store: &Store, source: &mut Source<'_>, rate: u64) {
+    let every = Duration::from_secs(1) / u32::try_from(rate).expect("a small number");
+    let records = source.batch((rate * source.options.seconds) as usize);
+    let mut times = Vec::with_capacity(records.len());
+    let cpu = cpu_time();
+    let mut due = Instant::now();
+    for record in records {
+        due += every;
+        // tokio's timers are of a millisecond.
+        std::thread::sleep(due.saturating_duration_since(Instant::now()));
+        append(store, &[record]).await;
+        times.push(due.elapsed());
+    }
+    let cpu = cpu_time().saturating_sub(cpu);
+    println!("calm  {rate:>4}/s: {}", Spread::new(times, 1, cpu));
+}
+
+/// How long appends took.
+struct Spread {
+    /// Rising.
+    times: Vec<Duration>,
+    /// Of CPU, for a message.
+    each: Duration,
+}
+
+impl Spread {
+    fn new(mut times: Vec<Duration>, size: usize, cpu: Duration) -> Self {
+        times.sort_unstable();
+        let each = cpu.div_f64((times.len() * size) as f64);
+        Self { times, each }
+    }
+}
+
+impl fmt::Display for Spread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (name, share) in [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p99.9", 0.999), ("max", 1.0)] {
+            let time = self.times[((self.times.len() - 1) as f64 * share) as usize];
+            write!(f, "{name} {:.2} ms  ", time.as_secs_f64() * 1e3)?;
+        }
+        write!(f, "{:.1} µs of CPU a message", self.each.as_secs_f64() * 1e6)
+    }
 }
 
 async fn measure_reads(store: &Store, source: &mut Source<'_>) {
@@ -204,6 +256,7 @@ fn options() -> Options {
         batches: vec![1, 10, 50, 500, 2_000],
         content_bytes: 128,
         seconds: 3,
+        rate: None,
         dir: std::env::temp_dir(),
     };
     let mut arguments = std::env::args().skip(1);
@@ -215,6 +268,7 @@ fn options() -> Options {
             "--contacts" => options.contacts = Some(number()),
             "--messages" => options.messages = number() as usize,
             "--content-bytes" => options.content_bytes = number() as usize,
+            "--rate" => options.rate = Some(number()),
             "--seconds" => options.seconds = number(),
             "--dir" => options.dir = value.into(),
             "--batches" => {

@@ -10,9 +10,9 @@ use sqlx::sqlite::SqliteRow;
 use tidegate_proto::Refusal;
 use tidegate_proto::v1::Code;
 
-use super::connections::Writing;
 use super::row::{bytes, head, integer};
 use super::script::{Answers, Script};
+use super::writer::Writing;
 use super::{Store, error, placements};
 use crate::record::Record;
 use crate::store::batch::{Batch, Fate, First, Known};
@@ -28,8 +28,7 @@ impl Store {
         let mut writing = self.writer.lend().await?;
         let found = look_up(&mut writing, &batch).await?;
         let (written, known) = Written::new(&batch, found);
-        written.script().run(&mut writing).await.map_err(error::classify)?;
-        writing.give_back();
+        writing.commit(written.script()).await?;
         Ok(batch.outcomes(&known))
     }
 }
@@ -158,7 +157,7 @@ impl<'a> Written<'a> {
         Known { hash: record.hash, fate }
     }
 
-    /// Writes the rows and commits; with nothing to write it ends the transaction.
+    /// Writes the rows.
     fn script(&self) -> Script {
         let mut script = Script::default();
         script.rows(ADD_TIMELINES, 2, &self.timelines, |script, (id, name)| {
@@ -177,7 +176,6 @@ impl<'a> Written<'a> {
         script.rows(ADD_ENTRIES, 3, &self.entries, |script, (timeline, seq, message)| {
             script.bind(*timeline).bind(seq.cast_signed()).bind(*message);
         });
-        script.statement("COMMIT");
         script
     }
 }

@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use sqlx::sqlite::SqliteRow;
 
-use super::connections::Writing;
 use super::row::{bytes, integer};
 use super::script::{Answers, Script};
+use super::writer::Writing;
 use super::{Store, error, placements};
 use crate::store::age::{Age, Aged};
 use crate::store::{Removed, Retention, StoreError};
@@ -161,9 +161,7 @@ impl Store {
         script.rows(FORGET_NAMES, 1, &forgotten, |script, dead| {
             script.bind(dead.id);
         });
-        script.statement("COMMIT");
-        script.run(&mut writing).await.map_err(error::classify)?;
-        writing.give_back();
+        writing.commit(script).await?;
         Ok(Removed {
             entries: messages.len() as u64,
             bodies: dead.len() as u64,
@@ -223,12 +221,9 @@ impl Store {
         if rows == 0 {
             return Ok(());
         }
-        let mut writing = self.writer.lend().await?;
         let mut transaction = Script::default();
-        transaction.statement("BEGIN IMMEDIATE").append(script).statement("COMMIT");
-        transaction.run(&mut writing).await.map_err(error::classify)?;
-        writing.give_back();
-        Ok(())
+        transaction.statement("BEGIN IMMEDIATE").append(script);
+        self.writer.lend().await?.commit(transaction).await.map(drop)
     }
 }
 

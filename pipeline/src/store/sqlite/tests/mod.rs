@@ -12,6 +12,7 @@ use crate::store::{Store as AnyStore, StoreError};
 mod damage;
 mod kill;
 mod plans;
+mod wal;
 
 /// A folder that goes with the test.
 struct Folder(TempDir);

@@ -1,0 +1,147 @@
+//! The connection that writes, lent to one transaction at a time.
+//!
+//! A connection whose transaction did not end cleanly (an error, a dropped future) is closed, never lent again; closing
+//! rolls back. SQLite ends some transactions by itself (disk full), and a driver's own count of them is wrong then. The
+//! next one pays for opening a new connection.
+
+use std::ops::{Deref, DerefMut};
+use std::time::Duration;
+
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
+use sqlx::{ConnectOptions as _, Connection as _};
+use tokio::sync::{Mutex, MutexGuard};
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+use super::script::{Answers, Script};
+use super::wal::{self, Need, Wal};
+use super::{WAIT, error};
+use crate::store::StoreError;
+
+/// The connection that writes.
+#[derive(Debug)]
+pub(super) struct Writer {
+    options: SqliteConnectOptions,
+    slot: Mutex<Slot>,
+    wal: Wal,
+}
+
+#[derive(Debug)]
+enum Slot {
+    Open(SqliteConnection),
+    /// In use, or given up: the next one opens another.
+    Empty,
+    Closed,
+}
+
+/// The writer's connection while it is lent.
+#[derive(Debug)]
+pub(super) struct Writing<'a> {
+    slot: MutexGuard<'a, Slot>,
+    connection: SqliteConnection,
+    wal: &'a Wal,
+}
+
+impl Writer {
+    pub(super) fn new(options: SqliteConnectOptions, connection: SqliteConnection, wal: Wal) -> Self {
+        Self { options, slot: Mutex::new(Slot::Open(connection)), wal }
+    }
+
+    /// Waits for the connection; it is lent until `commit` or `give_back`, and closed if the loan is dropped without.
+    pub(super) async fn lend(&self) -> Result<Writing<'_>, StoreError> {
+        let mut slot = self.hold().await?;
+        if matches!(*slot, Slot::Closed) {
+            return Err(StoreError::Passing(sqlx::Error::PoolClosed));
+        }
+        self.make_room().await?;
+        let connection = match std::mem::replace(&mut *slot, Slot::Empty) {
+            Slot::Open(connection) => connection,
+            Slot::Empty | Slot::Closed => self.options.connect().await.map_err(error::classify)?,
+        };
+        Ok(Writing { slot, connection, wal: &self.wal })
+    }
+
+    /// Writes the log back whenever it is due, until `stop`. It ends between two rounds, never within one.
+    pub(super) async fn keep_log_short(&self, stop: &CancellationToken) {
+        while stop.run_until_cancelled(self.wal.due()).await.is_some() {
+            if let Err(error) = self.write_back().await {
+                warn!(error = &error as &dyn std::error::Error, "the write-ahead log is written back later");
+                stop.run_until_cancelled(sleep(RETRY_AFTER)).await;
+            }
+        }
+    }
+
+    /// Waits for the transaction in hand and closes the connection; later calls of `lend` fail.
+    pub(super) async fn close(&self) -> Result<(), StoreError> {
+        let mut slot = self.slot.lock().await;
+        let last = std::mem::replace(&mut *slot, Slot::Closed);
+        self.wal.close().await;
+        match last {
+            // The last connection to close writes the log back and removes it.
+            Slot::Open(connection) => connection.close().await.map_err(error::classify),
+            Slot::Empty | Slot::Closed => Ok(()),
+        }
+    }
+
+    async fn hold(&self) -> Result<MutexGuard<'_, Slot>, StoreError> {
+        let busy = |_| StoreError::Passing(sqlx::Error::PoolTimedOut);
+        timeout(WAIT, self.slot.lock()).await.map_err(busy)
+    }
+
+    /// One round: most of it beside the commits, the rest between two of them.
+    async fn write_back(&self) -> Result<(), StoreError> {
+        if self.wal.catch_up().await? {
+            let _held = self.hold().await?;
+            self.wal.start_over().await?;
+        }
+        Ok(())
+    }
+
+    /// Shortens a log that grew although it is written back beside the commits. The writer is held.
+    async fn make_room(&self) -> Result<(), StoreError> {
+        let need = self.wal.need();
+        if need == Need::Nothing {
+            return Ok(());
+        }
+        let started_over = self.wal.start_over().await;
+        match need {
+            Need::Room => started_over.map(drop),
+            // Appends may still succeed, and if not, they say so.
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Writing<'_> {
+    /// Runs a script, commits, and gives the connection back; the rows of each of the script's statements.
+    pub(super) async fn commit(mut self, mut script: Script) -> Result<Answers, StoreError> {
+        script.statement("COMMIT").statement(wal::LENGTH);
+        let mut answers = script.run(&mut self.connection).await.map_err(error::classify)?;
+        self.wal.committed(answers.pop().as_deref());
+        self.give_back();
+        Ok(answers)
+    }
+
+    /// No transaction is open: the connection is as good as new.
+    pub(super) fn give_back(mut self) {
+        *self.slot = Slot::Open(self.connection);
+    }
+}
+
+impl Deref for Writing<'_> {
+    type Target = SqliteConnection;
+
+    fn deref(&self) -> &SqliteConnection {
+        &self.connection
+    }
+}
+
+impl DerefMut for Writing<'_> {
+    fn deref_mut(&mut self) -> &mut SqliteConnection {
+        &mut self.connection
+    }
+}
+
+/// After an error of the disk.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
