@@ -3,13 +3,15 @@
 //! The order of DESIGN section 12 is made for engines whose writers run beside each other: claim by inserting, lock heads
 //! by raising. Here BEGIN IMMEDIATE keeps every other writer out, so a claim is a SELECT of the pairs that exist, a head
 //! is locked by reading it, and raised by the entries; what follows are inserts of complete rows, none of which is changed
-//! again. Two commands to the connection's thread do it: look up, then write and commit.
+//! again. Two commands to the connection's thread do it: look up, then write and commit; for timelines lately written to
+//! the second alone (`heads`).
 
 use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
 use tidegate_proto::Refusal;
 use tidegate_proto::v1::Code;
 
+use super::heads::Last;
 use super::row::{bytes, head, integer};
 use super::script::{Answers, Script};
 use super::writer::Writing;
@@ -26,11 +28,56 @@ impl Store {
         }
         let batch = Batch::new(records);
         let mut writing = self.writer.lend().await?;
-        let found = look_up(&mut writing, &batch).await?;
-        let (written, known) = Written::new(&batch, found);
-        writing.commit(written.script()).await?;
+        let known = match write_known(&mut writing, &batch).await {
+            None => look_up_and_write(&mut writing, "BEGIN IMMEDIATE", &batch).await,
+            Some(Err(error)) if error::is_taken(&error) => {
+                writing.heads().forget();
+                look_up_and_write(&mut writing, "ROLLBACK; BEGIN IMMEDIATE", &batch).await
+            }
+            Some(written) => written.map_err(error::classify),
+        };
+        let known = known?;
+        writing.give_back();
         Ok(batch.outcomes(&known))
     }
+}
+
+/// Writes without looking anything up, if all timelines are known. An error if that is not how things are; then nothing
+/// is written, and the transaction is open.
+async fn write_known(
+    writing: &mut Writing<'_>,
+    batch: &Batch<'_>,
+) -> Option<Result<Vec<Known>, sqlx::Error>> {
+    let (last, heads) = writing.heads().recall(batch.timelines())?;
+    let known = vec![None; batch.firsts().len()];
+    let found = Found { known, heads: heads.into_iter().map(Some).collect(), last };
+    let mut script = Script::default();
+    script.statement("BEGIN IMMEDIATE");
+    Some(write(writing, script, batch, found).await)
+}
+
+async fn look_up_and_write(
+    writing: &mut Writing<'_>,
+    begin: &str,
+    batch: &Batch<'_>,
+) -> Result<Vec<Known>, StoreError> {
+    let found = look_up(writing, begin, batch).await?;
+    write(writing, Script::default(), batch, found).await.map_err(error::classify)
+}
+
+/// Adds what is new and commits; what is stored for each of the batch's firsts then.
+async fn write(
+    writing: &mut Writing<'_>,
+    mut script: Script,
+    batch: &Batch<'_>,
+    found: Found,
+) -> Result<Vec<Known>, sqlx::Error> {
+    let (written, known) = Written::new(batch, found);
+    written.add_to(&mut script);
+    writing.try_commit(script).await?;
+    let heads = batch.timelines().iter().zip(written.heads).filter(|(_, (_, head))| *head > 0);
+    writing.heads().keep(written.last, heads.map(|(name, head)| (name.clone(), head)));
+    Ok(known)
 }
 
 /// What the store has of a batch when its transaction begins.
@@ -39,13 +86,12 @@ struct Found {
     known: Vec<Option<Known>>,
     /// For each of the batch's timelines its number and head.
     heads: Vec<Option<(i64, u64)>>,
-    last_name: i64,
-    last_timeline: i64,
+    last: Last,
 }
 
-async fn look_up(writing: &mut Writing<'_>, batch: &Batch<'_>) -> Result<Found, StoreError> {
+async fn look_up(writing: &mut Writing<'_>, begin: &str, batch: &Batch<'_>) -> Result<Found, StoreError> {
     let mut script = Script::default();
-    script.statement("BEGIN IMMEDIATE").statement(LAST_IDS);
+    script.statement(begin).statement(LAST_NUMBERS);
     let firsts: Vec<(usize, &First<'_>)> = batch.firsts().iter().enumerate().collect();
     script.rows(FIND_NAMES, 3, &firsts, |script, (place, first)| {
         script.bind(first.record.local_id.as_str().as_bytes());
@@ -65,13 +111,12 @@ impl Found {
         let mut found = Self {
             known: vec![None; batch.firsts().len()],
             heads: vec![None; batch.timelines().len()],
-            last_name: 0,
-            last_timeline: 0,
+            last: Last::default(),
         };
         for row in answers.iter().flatten() {
             // Each of the three SELECTs has a number of columns of its own.
             match row.len() {
-                2 => (found.last_name, found.last_timeline) = (integer(row, 0)?, integer(row, 1)?),
+                2 => found.last = Last { name: integer(row, 0)?, timeline: integer(row, 1)? },
                 3 => {
                     let head = integer(row, 2)?.cast_unsigned();
                     found.heads[place(row, batch.timelines().len())?] = Some((integer(row, 1)?, head));
@@ -107,7 +152,7 @@ fn known(row: &SqliteRow) -> Result<Option<Known>, StoreError> {
     Ok(fate.map(|fate| Known { hash, fate }))
 }
 
-/// The rows that a batch adds.
+/// The rows that a batch adds, and what is known of its timelines then.
 #[derive(Default)]
 struct Written<'a> {
     timelines: Vec<(i64, &'a str)>,
@@ -115,30 +160,39 @@ struct Written<'a> {
     messages: Vec<(i64, u64, Vec<u8>, &'a Record)>,
     refused: Vec<(i64, &'a Refusal, &'a Record)>,
     entries: Vec<(i64, u64, i64)>,
+    /// Number and head of each of the batch's timelines. One without a head has no number.
+    heads: Vec<(i64, u64)>,
+    last: Last,
 }
 
 impl<'a> Written<'a> {
     /// Gives seqs and numbers to what is new. Also what is stored for each of the batch's firsts afterwards.
     fn new(batch: &'a Batch<'_>, found: Found) -> (Self, Vec<Known>) {
-        let mut written = Self::default();
-        let (ids, before) = numbers(&found);
-        let mut heads = before.clone();
-        let mut last = found.last_name;
+        let mut written = Self { last: found.last, ..Self::default() };
+        let mut numbered = found.last.timeline;
+        let number = |found: &Option<(i64, u64)>| {
+            found.unwrap_or_else(|| {
+                numbered += 1;
+                (numbered, 0)
+            })
+        };
+        let (ids, mut heads): (Vec<i64>, Vec<u64>) = found.heads.iter().map(number).unzip();
         let known = batch.firsts().iter().zip(found.known).map(|(first, known)| {
             known.unwrap_or_else(|| {
-                last += 1;
-                written.add(last, first, &ids, &mut heads)
+                written.last.name += 1;
+                written.add(written.last.name, first, &ids, &mut heads)
             })
         });
         let known = known.collect();
         for (place, name) in batch.timelines().iter().enumerate() {
-            // Numbered, but what would have begun it was no new message after all.
-            let is_used = heads[place] > before[place];
-            if is_used && found.heads[place].is_none() {
+            // Of those that were absent, only what a new message begins is one.
+            if heads[place] > 0 && found.heads[place].is_none() {
                 written.timelines.push((ids[place], name.as_str()));
+                written.last.timeline = ids[place];
             }
         }
         written.entries.sort_unstable();
+        written.heads = ids.into_iter().zip(heads).collect();
         (written, known)
     }
 
@@ -157,9 +211,8 @@ impl<'a> Written<'a> {
         Known { hash: record.hash, fate }
     }
 
-    /// Writes the rows.
-    fn script(&self) -> Script {
-        let mut script = Script::default();
+    /// Adds the statements that write the rows.
+    fn add_to(&self, script: &mut Script) {
         script.rows(ADD_TIMELINES, 2, &self.timelines, |script, (id, name)| {
             script.bind(*id).bind(name.as_bytes());
         });
@@ -176,20 +229,7 @@ impl<'a> Written<'a> {
         script.rows(ADD_ENTRIES, 3, &self.entries, |script, (timeline, seq, message)| {
             script.bind(*timeline).bind(seq.cast_signed()).bind(*message);
         });
-        script
     }
-}
-
-/// The number and head of each of the batch's timelines; those that are absent get the next numbers.
-fn numbers(found: &Found) -> (Vec<i64>, Vec<u64>) {
-    let mut last = found.last_timeline;
-    let number = |found: &Option<(i64, u64)>| {
-        found.unwrap_or_else(|| {
-            last += 1;
-            (last, 0)
-        })
-    };
-    found.heads.iter().map(number).unzip()
 }
 
 fn bind_name<'s>(script: &'s mut Script, id: i64, record: &Record) -> &'s mut Script {
@@ -203,7 +243,7 @@ fn place(row: &SqliteRow, count: usize) -> Result<usize, StoreError> {
     place.ok_or_else(|| StoreError::Damaged("a row came back with a place that was never given".to_owned()))
 }
 
-pub(super) const LAST_IDS: &str =
+pub(super) const LAST_NUMBERS: &str =
     "SELECT coalesce((SELECT max(id) FROM names), 0), coalesce((SELECT max(id) FROM timelines), 0)";
 
 // CROSS JOIN keeps the order of the tables, so that the given rows are looked up one by one.

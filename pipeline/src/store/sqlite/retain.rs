@@ -223,7 +223,7 @@ impl Store {
         }
         let mut transaction = Script::default();
         transaction.statement("BEGIN IMMEDIATE").append(script);
-        self.writer.lend().await?.commit(transaction).await.map(drop)
+        self.writer.lend().await?.commit(transaction).await
     }
 }
 

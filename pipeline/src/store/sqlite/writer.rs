@@ -14,7 +14,8 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use super::script::{Answers, Script};
+use super::heads::Heads;
+use super::script::Script;
 use super::wal::{self, Need, Wal};
 use super::{WAIT, error};
 use crate::store::StoreError;
@@ -29,23 +30,29 @@ pub(super) struct Writer {
 
 #[derive(Debug)]
 enum Slot {
-    Open(SqliteConnection),
+    Open(Connection),
     /// In use, or given up: the next one opens another.
     Empty,
     Closed,
+}
+
+#[derive(Debug)]
+struct Connection {
+    sqlite: SqliteConnection,
+    heads: Heads,
 }
 
 /// The writer's connection while it is lent.
 #[derive(Debug)]
 pub(super) struct Writing<'a> {
     slot: MutexGuard<'a, Slot>,
-    connection: SqliteConnection,
+    connection: Connection,
     wal: &'a Wal,
 }
 
 impl Writer {
     pub(super) fn new(options: SqliteConnectOptions, connection: SqliteConnection, wal: Wal) -> Self {
-        Self { options, slot: Mutex::new(Slot::Open(connection)), wal }
+        Self { options, slot: Mutex::new(Slot::Open(Connection::new(connection))), wal }
     }
 
     /// Waits for the connection; it is lent until `commit` or `give_back`, and closed if the loan is dropped without.
@@ -57,7 +64,9 @@ impl Writer {
         self.make_room().await?;
         let connection = match std::mem::replace(&mut *slot, Slot::Empty) {
             Slot::Open(connection) => connection,
-            Slot::Empty | Slot::Closed => self.options.connect().await.map_err(error::classify)?,
+            Slot::Empty | Slot::Closed => {
+                Connection::new(self.options.connect().await.map_err(error::classify)?)
+            }
         };
         Ok(Writing { slot, connection, wal: &self.wal })
     }
@@ -79,7 +88,7 @@ impl Writer {
         self.wal.close().await;
         match last {
             // The last connection to close writes the log back and removes it.
-            Slot::Open(connection) => connection.close().await.map_err(error::classify),
+            Slot::Open(connection) => connection.sqlite.close().await.map_err(error::classify),
             Slot::Empty | Slot::Closed => Ok(()),
         }
     }
@@ -113,14 +122,31 @@ impl Writer {
     }
 }
 
+impl Connection {
+    fn new(sqlite: SqliteConnection) -> Self {
+        Self { sqlite, heads: Heads::default() }
+    }
+}
+
 impl Writing<'_> {
-    /// Runs a script, commits, and gives the connection back; the rows of each of the script's statements.
-    pub(super) async fn commit(mut self, mut script: Script) -> Result<Answers, StoreError> {
-        script.statement("COMMIT").statement(wal::LENGTH);
-        let mut answers = script.run(&mut self.connection).await.map_err(error::classify)?;
-        self.wal.committed(answers.pop().as_deref());
+    /// What is known of timelines without asking.
+    pub(super) fn heads(&mut self) -> &mut Heads {
+        &mut self.connection.heads
+    }
+
+    /// Runs a script, commits, and gives the connection back.
+    pub(super) async fn commit(mut self, script: Script) -> Result<(), StoreError> {
+        self.try_commit(script).await.map_err(error::classify)?;
         self.give_back();
-        Ok(answers)
+        Ok(())
+    }
+
+    /// Runs a script and commits. After an error it is unknown whether a transaction is open.
+    pub(super) async fn try_commit(&mut self, mut script: Script) -> Result<(), sqlx::Error> {
+        script.statement("COMMIT").statement(wal::LENGTH);
+        let answers = script.run(self).await?;
+        self.wal.committed(answers.last().map(|rows| &rows[..]));
+        Ok(())
     }
 
     /// No transaction is open: the connection is as good as new.
@@ -133,13 +159,13 @@ impl Deref for Writing<'_> {
     type Target = SqliteConnection;
 
     fn deref(&self) -> &SqliteConnection {
-        &self.connection
+        &self.connection.sqlite
     }
 }
 
 impl DerefMut for Writing<'_> {
     fn deref_mut(&mut self) -> &mut SqliteConnection {
-        &mut self.connection
+        &mut self.connection.sqlite
     }
 }
 

@@ -34,8 +34,14 @@ async fn every_statement_uses_its_index() {
         (retain::REMOVE_MESSAGES, 1),
         (retain::FORGET_NAMES, 1),
     ];
-    let single =
-        [read::PAGE_AFTER, read::PAGE_BEFORE, read::INBOX, retain::EXPIRED, retain::NAMES, append::LAST_IDS];
+    let single = [
+        read::PAGE_AFTER,
+        read::PAGE_BEFORE,
+        read::INBOX,
+        retain::EXPIRED,
+        retain::NAMES,
+        append::LAST_NUMBERS,
+    ];
     let texts = multi.iter().map(|(around, columns)| rows_for_plan(*around, *columns));
     for sql in texts.chain(single.map(str::to_owned)) {
         let plan = plan(&store, sql.clone()).await;
