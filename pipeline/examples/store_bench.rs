@@ -162,7 +162,7 @@ async fn measure_calm(store: &Store, source: &mut Source<'_>, rate: u64) {
     let every = Duration::from_secs(1) / u32::try_from(rate).expect("a small number");
     let records = source.batch((rate * source.options.seconds) as usize);
     let mut times = Vec::with_capacity(records.len());
-    let cpu = cpu_time();
+    let (cpu, waits) = (cpu_time(), waits());
     let mut due = Instant::now();
     for record in records {
         due += every;
@@ -172,7 +172,8 @@ async fn measure_calm(store: &Store, source: &mut Source<'_>, rate: u64) {
         times.push(due.elapsed());
     }
     let cpu = cpu_time().saturating_sub(cpu);
-    println!("calm  {rate:>4}/s: {}", Spread::new(times, 1, cpu));
+    let waits = self::waits().saturating_sub(waits) as f64 / times.len() as f64;
+    println!("calm  {rate:>4}/s: {}, {waits:.1} waits of a thread", Spread::new(times, 1, cpu));
 }
 
 /// How long appends took.
@@ -238,6 +239,21 @@ async fn measure_retention(store: &Store) {
     println!(
         "retention: {entries} entries in {steps} steps, {rate:.0} entries/s, longest step {longest:.0} ms"
     );
+}
+
+/// How often a thread of this process has waited: for another, for the disk, for a timer.
+fn waits() -> u64 {
+    let tasks = std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
+    let of = |task: std::fs::DirEntry| {
+        let status = std::fs::read_to_string(task.path().join("status")).ok()?;
+        status
+            .lines()
+            .find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"))?
+            .trim()
+            .parse::<u64>()
+            .ok()
+    };
+    tasks.filter_map(of).sum::<u64>()
 }
 
 /// User and system time of this process.

@@ -27,6 +27,7 @@ mod script;
 mod tests;
 mod wal;
 mod writer;
+mod written;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -4,7 +4,7 @@ use sqlx::Row as _;
 
 use super::*;
 use crate::store::sqlite::script::rows_for_plan;
-use crate::store::sqlite::{append, cursors, read, retain};
+use crate::store::sqlite::{append, cursors, read, retain, written};
 
 async fn plan(store: &Store, sql: String) -> Vec<String> {
     let explain = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}"));
@@ -19,11 +19,12 @@ async fn every_statement_uses_its_index() {
     let multi = [
         (append::FIND_NAMES, 3),
         (append::FIND_HEADS, 2),
-        (append::ADD_TIMELINES, 2),
-        (append::ADD_NAMES, 6),
-        (append::ADD_REFUSED, 7),
-        (append::ADD_MESSAGES, 5),
-        (append::ADD_ENTRIES, 3),
+        (written::ADD_TIMELINES, 2),
+        (written::ADD_NAMES, 6),
+        (written::ADD_REFUSED, 7),
+        (written::ADD_MESSAGES, 5),
+        (written::ADD_ENTRIES, 3),
+        (written::APPEND, 14),
         (cursors::SAVE, 4),
         (read::HEADS, 2),
         (retain::EMPTY_MESSAGES, 1),
