@@ -11,6 +11,7 @@ use crate::store::{Store as AnyStore, StoreError};
 
 mod damage;
 mod kill;
+mod known;
 mod plans;
 mod wal;
 
