@@ -1,7 +1,8 @@
 //! Measures the store: appends per second by size of batch, pages, heads, retention.
 //!
 //! `cargo run --release -p tidegate-pipeline --example store_bench -- [--users N] [--contacts N] [--messages N]
-//! [--batches 1,10,50,500,2000] [--rate N] [--content-bytes N] [--seconds N] [--dir PATH]`
+//! [--batches 1,10,50,500,2000] [--rate N] [--content-bytes N] [--seconds N] [--wal-mib N]
+//! [--dir PATH]`
 //!
 //! With `--contacts` each user writes to so many others, else to anybody. After `--messages` messages in batches of
 //! 2,000 it appends for about `--seconds` of each size of batch, then single messages at `--rate` a second. CPU is the
@@ -27,6 +28,7 @@ struct Options {
     content_bytes: usize,
     seconds: u64,
     rate: Option<u64>,
+    wal_mib: Option<u64>,
     dir: PathBuf,
 }
 
@@ -37,7 +39,9 @@ async fn main() {
     for end in ["", "-wal", "-shm"] {
         let _ = std::fs::remove_file(format!("{}{end}", path.display()));
     }
-    let store = Store::Sqlite(sqlite::Store::open(&Config::new(&path)).await.expect("the database opens"));
+    let mut config = Config::new(&path);
+    config.wal_bytes = options.wal_mib.map_or(config.wal_bytes, |mib| mib << 20);
+    let store = Store::Sqlite(sqlite::Store::open(&config).await.expect("the database opens"));
     let mut source = Source { options: &options, random: 0x9e37_79b9_7f4a_7c15, sent: 0 };
 
     let stop = CancellationToken::new();
@@ -273,6 +277,7 @@ fn options() -> Options {
         content_bytes: 128,
         seconds: 3,
         rate: None,
+        wal_mib: None,
         dir: std::env::temp_dir(),
     };
     let mut arguments = std::env::args().skip(1);
@@ -285,6 +290,7 @@ fn options() -> Options {
             "--messages" => options.messages = number() as usize,
             "--content-bytes" => options.content_bytes = number() as usize,
             "--rate" => options.rate = Some(number()),
+            "--wal-mib" => options.wal_mib = Some(number()),
             "--seconds" => options.seconds = number(),
             "--dir" => options.dir = value.into(),
             "--batches" => {

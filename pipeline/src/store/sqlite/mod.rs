@@ -15,6 +15,7 @@ mod append;
 mod cursors;
 mod epoch;
 mod error;
+mod floors;
 mod heads;
 mod open;
 mod placements;

@@ -4,7 +4,7 @@ use sqlx::Row as _;
 
 use super::*;
 use crate::store::sqlite::script::rows_for_plan;
-use crate::store::sqlite::{append, cursors, read, retain, written};
+use crate::store::sqlite::{append, cursors, floors, read, retain, written};
 
 async fn plan(store: &Store, sql: String) -> Vec<String> {
     let explain = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}"));
@@ -28,11 +28,11 @@ async fn every_statement_uses_its_index() {
         (cursors::SAVE, 4),
         (read::HEADS, 2),
         (retain::EMPTY_MESSAGES, 1),
-        (retain::REMOVE_ENTRIES, 2),
-        (retain::RAISE_FLOORS, 2),
-        (retain::FLOORS, 1),
-        (retain::PLACEMENTS, 1),
-        (retain::REMOVE_MESSAGES, 1),
+        (floors::REMOVE_ENTRIES, 2),
+        (floors::RAISE_FLOORS, 2),
+        (floors::FLOORS, 1),
+        (floors::PLACEMENTS, 1),
+        (floors::REMOVE_MESSAGES, 1),
         (retain::FORGET_NAMES, 1),
     ];
     let single = [
