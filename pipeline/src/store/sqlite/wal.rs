@@ -56,9 +56,10 @@ struct Marks {
     full: u32,
 }
 
-/// How long the log is. Only who holds the writer changes it.
+/// How long the log is.
 #[derive(Debug)]
 struct Length {
+    /// Changed only by who holds the writer.
     pages: AtomicU32,
     /// At how many pages to try next to start it over.
     next: AtomicU32,
@@ -133,7 +134,7 @@ impl Wal {
 
     /// Writes back beside the commits until little is left; whether it came so far.
     pub(super) async fn catch_up(&self) -> Result<bool, StoreError> {
-        let mut written = 0;
+        let (mut written, mut blocked) = (0, false);
         for _ in 0..PASSES {
             let pass = self.checkpoint(PASSIVE).await?;
             if pass.written != written {
@@ -143,12 +144,12 @@ impl Wal {
             if self.length.pages().saturating_sub(written) <= FEW_PAGES {
                 return Ok(true);
             }
-            if !pass.whole {
+            blocked = !pass.whole;
+            if blocked {
                 sleep(READERS_MAY_TAKE).await;
             }
         }
-        // Either the commits outpace it, or a reader is in the way, which is no reason to hold the writer.
-        let blocked = !self.checkpoint(PASSIVE).await?.whole;
+        // That commits outpace the passes is a reason to hold the writer; that a reader is in the way is none.
         if blocked {
             self.length.try_later(self.marks.due);
         }
@@ -156,14 +157,16 @@ impl Wal {
     }
 
     /// Writes back all there is, so that the next commit starts the log over. The caller holds the writer. Waits a moment
-    /// for readers; an error if the log must be shorter and cannot be.
+    /// for readers; that they take longer is an error only if the log is full.
     pub(super) async fn start_over(&self) -> Result<(), StoreError> {
-        if self.checkpoint(RESTART).await?.whole {
+        let pass = self.checkpoint(RESTART).await;
+        if let Ok(Pass { whole: true, .. }) = pass {
             self.length.pages.store(0, Ordering::Relaxed);
             self.length.next.store(self.marks.due, Ordering::Relaxed);
             return Ok(());
         }
         self.length.try_later(self.marks.due);
+        pass?;
         match self.need() {
             Need::Room => Err(passing(std::io::Error::other(
                 "the write-ahead log is full: something reads the database for long and keeps it from being written back",
