@@ -1,14 +1,16 @@
 //! Measures the store: appends per second by size of batch, pages, heads, retention.
 //!
 //! `cargo run --release -p tidegate-pipeline --example store_bench -- [--users N] [--contacts N] [--messages N]
-//! [--batches 1,10,50,500,2000] [--content-bytes N] [--writers N] [--store PATH|postgres://…|mysql://…]`
+//! [--batches 1,10,50,500,2000] [--writers N] [--rate N] [--content-bytes N] [--seconds N] [--wal-mib N]
+//! [--store PATH|postgres://…|mysql://…]`
 //!
 //! The store is a SQLite file, which is made anew, or an empty database on a server. With `--writers` so many append
 //! beside each other, each in batches of its own.
-//!
-//! With `--contacts` each user writes to so many others, else to anybody. Of each size of batch it appends for about
-//! `--seconds`, after `--messages` messages in batches of 2,000. CPU is the whole process's, less the making of messages.
+//! With `--contacts` each user writes to so many others, else to anybody. After `--messages` messages in batches of
+//! 2,000 it appends for about `--seconds` of each size of batch, then single messages at `--rate` a second. CPU is the
+//! whole process's, less the making of messages.
 
+use std::fmt;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
@@ -18,6 +20,7 @@ use tidegate_pipeline::store::{Outcome, Range, Retention, Store};
 use tidegate_proto::id::{LocalId, UserId};
 use tidegate_proto::timeline::Timeline;
 use tidegate_proto::v1::Msg;
+use tokio_util::sync::CancellationToken;
 
 struct Options {
     users: u64,
@@ -26,6 +29,8 @@ struct Options {
     batches: Vec<usize>,
     content_bytes: usize,
     seconds: u64,
+    rate: Option<u64>,
+    wal_mib: Option<u64>,
     writers: usize,
     store: String,
 }
@@ -33,15 +38,15 @@ struct Options {
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() {
     let options = options();
-    let store = open(&options.store).await;
+    let store = open(&options).await;
     let mut source = Source { options: &options, random: 0x9e37_79b9_7f4a_7c15, sent: 0 };
 
-    fill(&store, &mut source, options.messages).await;
-    for &size in &options.batches {
-        measure_appends(&store, &mut source, size).await;
-    }
-    measure_reads(&store, &mut source).await;
-    measure_retention(&store).await;
+    let stop = CancellationToken::new();
+    let work = async {
+        measure(&store, &mut source).await;
+        stop.cancel();
+    };
+    tokio::join!(store.keep_up(&stop), work);
     store.close().await.expect("it closes");
     if !options.store.contains("://") {
         let bytes = std::fs::metadata(&options.store).map_or(0, |file| file.len());
@@ -49,7 +54,8 @@ async fn main() {
     }
 }
 
-async fn open(store: &str) -> Store {
+async fn open(options: &Options) -> Store {
+    let store = &options.store;
     if store.contains("://") {
         let store = Store::connect(store, 16).await.expect("the database opens");
         let nobody = Timeline::inbox(&Source::user(0));
@@ -60,7 +66,22 @@ async fn open(store: &str) -> Store {
     for end in ["", "-wal", "-shm"] {
         let _ = std::fs::remove_file(format!("{store}{end}"));
     }
-    Store::Sqlite(sqlite::Store::open(&Config::new(store)).await.expect("the database opens"))
+    let mut config = Config::new(store);
+    config.wal_bytes = options.wal_mib.map_or(config.wal_bytes, |mib| mib << 20);
+    Store::Sqlite(sqlite::Store::open(&config).await.expect("the database opens"))
+}
+
+async fn measure(store: &Store, source: &mut Source<'_>) {
+    let options = source.options;
+    fill(store, source, options.messages).await;
+    for &size in &options.batches {
+        measure_appends(store, source, size).await;
+    }
+    if let Some(rate) = options.rate {
+        measure_calm(store, source, rate).await;
+    }
+    measure_reads(store, source).await;
+    measure_retention(store).await;
 }
 
 /// Where the messages come from.
@@ -156,17 +177,53 @@ async fn measure_appends(store: &Store, source: &mut Source<'_>, size: usize) {
         spent += start.elapsed();
     }
     let cpu = cpu_time().saturating_sub(cpu).saturating_sub(made);
-    times.sort_unstable();
-    let at = |share: f64| times[((times.len() - 1) as f64 * share) as usize].as_secs_f64() * 1e3;
-    let messages = (times.len() * size) as f64;
-    println!(
-        "batch {size:>5}: {:>7.0} msg/s  p50 {:.2} ms  p99 {:.2} ms  max {:.2} ms  {:.1} µs of CPU a message",
-        messages / spent.as_secs_f64(),
-        at(0.5),
-        at(0.99),
-        at(1.0),
-        cpu.as_secs_f64() * 1e6 / messages
-    );
+    let rate = (times.len() * size) as f64 / spent.as_secs_f64();
+    println!("batch {size:>5}: {rate:>7.0} msg/s  {}", Spread::new(times, size, cpu));
+}
+
+/// Single messages, each at its time: what a quiet server does. Latencies run from when a message was due.
+async fn measure_calm(store: &Store, source: &mut Source<'_>, rate: u64) {
+    let every = Duration::from_secs(1) / u32::try_from(rate).expect("a small number");
+    let records = source.batch((rate * source.options.seconds) as usize);
+    let mut times = Vec::with_capacity(records.len());
+    let (cpu, waits) = (cpu_time(), waits());
+    let mut due = Instant::now();
+    for record in records {
+        due += every;
+        // tokio's timers are of a millisecond.
+        std::thread::sleep(due.saturating_duration_since(Instant::now()));
+        append(store, &[record]).await;
+        times.push(due.elapsed());
+    }
+    let cpu = cpu_time().saturating_sub(cpu);
+    let waits = self::waits().saturating_sub(waits) as f64 / times.len() as f64;
+    println!("calm  {rate:>4}/s: {}, {waits:.1} waits of a thread", Spread::new(times, 1, cpu));
+}
+
+/// How long appends took.
+struct Spread {
+    /// Rising.
+    times: Vec<Duration>,
+    /// Of CPU, for a message.
+    each: Duration,
+}
+
+impl Spread {
+    fn new(mut times: Vec<Duration>, size: usize, cpu: Duration) -> Self {
+        times.sort_unstable();
+        let each = cpu.div_f64((times.len() * size) as f64);
+        Self { times, each }
+    }
+}
+
+impl fmt::Display for Spread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (name, share) in [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p99.9", 0.999), ("max", 1.0)] {
+            let time = self.times[((self.times.len() - 1) as f64 * share) as usize];
+            write!(f, "{name} {:.2} ms  ", time.as_secs_f64() * 1e3)?;
+        }
+        write!(f, "{:.1} µs of CPU a message", self.each.as_secs_f64() * 1e6)
+    }
 }
 
 async fn measure_reads(store: &Store, source: &mut Source<'_>) {
@@ -208,6 +265,21 @@ async fn measure_retention(store: &Store) {
     );
 }
 
+/// How often a thread of this process has waited: for another, for the disk, for a timer.
+fn waits() -> u64 {
+    let tasks = std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
+    let of = |task: std::fs::DirEntry| {
+        let status = std::fs::read_to_string(task.path().join("status")).ok()?;
+        status
+            .lines()
+            .find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"))?
+            .trim()
+            .parse::<u64>()
+            .ok()
+    };
+    tasks.filter_map(of).sum::<u64>()
+}
+
 /// User and system time of this process.
 fn cpu_time() -> Duration {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
@@ -224,6 +296,8 @@ fn options() -> Options {
         batches: vec![1, 10, 50, 500, 2_000],
         content_bytes: 128,
         seconds: 3,
+        rate: None,
+        wal_mib: None,
         writers: 1,
         store: std::env::temp_dir().join("store_bench.db").display().to_string(),
     };
@@ -236,6 +310,8 @@ fn options() -> Options {
             "--contacts" => options.contacts = Some(number()),
             "--messages" => options.messages = number() as usize,
             "--content-bytes" => options.content_bytes = number() as usize,
+            "--rate" => options.rate = Some(number()),
+            "--wal-mib" => options.wal_mib = Some(number()),
             "--seconds" => options.seconds = number(),
             "--writers" => options.writers = number() as usize,
             "--store" => options.store = value,

@@ -164,6 +164,11 @@ impl Server {
             retention::run(&store, policy, &stop).await;
             Ok(())
         });
+        let (store, stop) = (self.store.clone(), self.services.clone());
+        self.tasks.spawn(async move {
+            store.keep_up(&stop).await;
+            Ok(())
+        });
     }
 
     fn listen(&mut self, config: &Config, bound: Bound) -> anyhow::Result<()> {

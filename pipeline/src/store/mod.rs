@@ -23,6 +23,7 @@ use smallvec::SmallVec;
 use tidegate_proto::Refusal;
 use tidegate_proto::id::{DeviceId, UserId};
 use tidegate_proto::timeline::Timeline;
+use tokio_util::sync::CancellationToken;
 
 use crate::body::Body;
 use crate::record::Record;
@@ -149,6 +150,14 @@ impl Store {
             Self::Sqlite(store) => store.retain(retention, now_ms, budget).await,
             Self::Postgres(store) => Box::pin(store.retain(retention, now_ms, budget)).await,
             Self::MySql(store) => Box::pin(store.retain(retention, now_ms, budget)).await,
+        }
+    }
+
+    /// Does what goes on beside the calls, until `stop`: on SQLite, writing the log back. Without it everything still
+    /// works, but some appends take much longer.
+    pub async fn keep_up(&self, stop: &CancellationToken) {
+        match self {
+            Self::Sqlite(store) => store.keep_up(stop).await,
         }
     }
 

@@ -3,16 +3,19 @@
 //! The order (ARCHITECTURE.md "The store") is made for engines whose writers run beside each other: claim by inserting,
 //! lock heads by raising. Here BEGIN IMMEDIATE keeps every other writer out, so a claim is a SELECT of the pairs that
 //! exist, a head is locked by reading it, and raised by the entries; what follows are inserts of complete rows, none of
-//! which is changed again. Two commands to the connection's thread do it: look up, then write and commit.
+//! which is changed again. Two commands to the connection's thread do it: look up, then write and commit; for timelines
+//! lately written to the second alone (`heads`), which for a few messages is a single statement (`written`).
 
 use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
 use tidegate_proto::Refusal;
 use tidegate_proto::v1::Code;
 
-use super::connections::Writing;
+use super::heads::Last;
 use super::row::{bytes, head, integer};
 use super::script::{Answers, Script};
+use super::writer::Writing;
+use super::written::{Found, Written};
 use super::{Store, error, placements};
 use crate::record::Record;
 use crate::store::batch::{Batch, Fate, First, Known};
@@ -26,27 +29,71 @@ impl Store {
         }
         let batch = Batch::new(records);
         let mut writing = self.writer.lend().await?;
-        let found = look_up(&mut writing, &batch).await?;
-        let (written, known) = Written::new(&batch, found);
-        written.script().run(&mut writing).await.map_err(error::classify)?;
+        let known = match write_known(&mut writing, &batch).await? {
+            Some(known) => known,
+            None => {
+                let found = look_up(&mut writing, &batch).await?;
+                write(&mut writing, &batch, found).await?
+            }
+        };
         writing.give_back();
         Ok(batch.outcomes(&known))
     }
 }
 
-/// What the store has of a batch when its transaction begins.
-struct Found {
-    /// For each of the batch's firsts what is stored under its pair.
-    known: Vec<Option<Known>>,
-    /// For each of the batch's timelines its number and head.
-    heads: Vec<Option<(i64, u64)>>,
-    last_name: i64,
-    last_timeline: i64,
+/// Writes without looking anything up, if all timelines are known; `None` if they are not, or if it turns out that
+/// something is stored already.
+async fn write_known(writing: &mut Writing<'_>, batch: &Batch<'_>) -> Result<Option<Vec<Known>>, StoreError> {
+    let Some((last, heads)) = writing.heads().recall(batch.timelines()) else {
+        return Ok(None);
+    };
+    let known = vec![None; batch.firsts().len()];
+    let found = Found { known, heads: heads.into_iter().map(Some).collect(), last };
+    let (written, known) = Written::new(batch, found);
+    let is_one = written.is_one_statement();
+    let result = if is_one {
+        writing.try_alone(written.statement()).await
+    } else {
+        let mut script = Script::default();
+        written.add_to(script.statement("BEGIN IMMEDIATE"));
+        writing.try_commit(script).await
+    };
+    match result {
+        Ok(()) => {
+            keep_heads(writing, batch, &written);
+            Ok(Some(known))
+        }
+        Err(error) if error::is_taken(&error) => {
+            writing.heads().forget();
+            if !is_one {
+                let mut script = Script::default();
+                script.statement("ROLLBACK");
+                script.run(writing).await.map_err(error::classify)?;
+            }
+            Ok(None)
+        }
+        Err(error) => Err(error::classify(error)),
+    }
+}
+
+/// Adds what is new and commits; what is stored for each of the batch's firsts then.
+async fn write(writing: &mut Writing<'_>, batch: &Batch<'_>, found: Found) -> Result<Vec<Known>, StoreError> {
+    let (written, known) = Written::new(batch, found);
+    let mut script = Script::default();
+    written.add_to(&mut script);
+    writing.try_commit(script).await.map_err(error::classify)?;
+    keep_heads(writing, batch, &written);
+    Ok(known)
+}
+
+fn keep_heads(writing: &mut Writing<'_>, batch: &Batch<'_>, written: &Written<'_>) {
+    let heads = batch.timelines().iter().zip(&written.heads).filter(|(_, (_, head))| *head > 0);
+    writing.heads().keep(written.last, heads.map(|(name, head)| (name.clone(), *head)));
 }
 
 async fn look_up(writing: &mut Writing<'_>, batch: &Batch<'_>) -> Result<Found, StoreError> {
     let mut script = Script::default();
-    script.statement("BEGIN IMMEDIATE").statement(LAST_IDS);
+    script.statement("BEGIN IMMEDIATE").statement(LAST_NUMBERS);
     let firsts: Vec<(usize, &First<'_>)> = batch.firsts().iter().enumerate().collect();
     script.rows(FIND_NAMES, 3, &firsts, |script, (place, first)| {
         script.bind(first.record.local_id.as_str().as_bytes());
@@ -66,13 +113,12 @@ impl Found {
         let mut found = Self {
             known: vec![None; batch.firsts().len()],
             heads: vec![None; batch.timelines().len()],
-            last_name: 0,
-            last_timeline: 0,
+            last: Last::default(),
         };
         for row in answers.iter().flatten() {
             // Each of the three SELECTs has a number of columns of its own.
             match row.len() {
-                2 => (found.last_name, found.last_timeline) = (integer(row, 0)?, integer(row, 1)?),
+                2 => found.last = Last { name: integer(row, 0)?, timeline: integer(row, 1)? },
                 3 => {
                     let head = integer(row, 2)?.cast_unsigned();
                     found.heads[place(row, batch.timelines().len())?] = Some((integer(row, 1)?, head));
@@ -108,104 +154,13 @@ fn known(row: &SqliteRow) -> Result<Option<Known>, StoreError> {
     Ok(fate.map(|fate| Known { hash, fate }))
 }
 
-/// The rows that a batch adds.
-#[derive(Default)]
-struct Written<'a> {
-    timelines: Vec<(i64, &'a str)>,
-    /// Number of the message, its seq in the conversation, its placements.
-    messages: Vec<(i64, u64, Vec<u8>, &'a Record)>,
-    refused: Vec<(i64, &'a Refusal, &'a Record)>,
-    entries: Vec<(i64, u64, i64)>,
-}
-
-impl<'a> Written<'a> {
-    /// Gives seqs and numbers to what is new. Also what is stored for each of the batch's firsts afterwards.
-    fn new(batch: &'a Batch<'_>, found: Found) -> (Self, Vec<Known>) {
-        let mut written = Self::default();
-        let (ids, before) = numbers(&found);
-        let mut heads = before.clone();
-        let mut last = found.last_name;
-        let known = batch.firsts().iter().zip(found.known).map(|(first, known)| {
-            known.unwrap_or_else(|| {
-                last += 1;
-                written.add(last, first, &ids, &mut heads)
-            })
-        });
-        let known = known.collect();
-        for (place, name) in batch.timelines().iter().enumerate() {
-            // Numbered, but what would have begun it was no new message after all.
-            let is_used = heads[place] > before[place];
-            if is_used && found.heads[place].is_none() {
-                written.timelines.push((ids[place], name.as_str()));
-            }
-        }
-        written.entries.sort_unstable();
-        (written, known)
-    }
-
-    /// Adds the rows of a new record; what is stored under its pair then.
-    fn add(&mut self, id: i64, first: &'a First<'_>, ids: &[i64], heads: &mut [u64]) -> Known {
-        let record = first.record;
-        if let Some(refusal) = &first.refusal {
-            self.refused.push((id, refusal, record));
-            return Known { hash: record.hash, fate: Fate::Refused(refusal.clone()) };
-        }
-        let seqs = Batch::give_seqs(first, heads);
-        let pairs = || first.timelines.iter().map(|place| ids[*place]).zip(seqs.iter().copied());
-        self.entries.extend(pairs().map(|(timeline, seq)| (timeline, seq, id)));
-        self.messages.push((id, seqs[0], placements::encode(pairs()), record));
-        let fate = Fate::Stored { repeated: false, send_time: record.send_time, seqs };
-        Known { hash: record.hash, fate }
-    }
-
-    /// Writes the rows and commits; with nothing to write it ends the transaction.
-    fn script(&self) -> Script {
-        let mut script = Script::default();
-        script.rows(ADD_TIMELINES, 2, &self.timelines, |script, (id, name)| {
-            script.bind(*id).bind(name.as_bytes());
-        });
-        script.rows(ADD_NAMES, 6, &self.messages, |script, (id, _, placements, record)| {
-            bind_name(script, *id, record).bind(&placements[..]);
-        });
-        script.rows(ADD_REFUSED, 7, &self.refused, |script, (id, refusal, record)| {
-            bind_name(script, *id, record).bind(refusal.code as i64).bind(&*refusal.message);
-        });
-        script.rows(ADD_MESSAGES, 5, &self.messages, |script, (id, conv_seq, _, record)| {
-            script.bind(*id).bind(record.send_time).bind(record.expire_at);
-            script.bind(conv_seq.cast_signed()).bind(&record.encoded[..]);
-        });
-        script.rows(ADD_ENTRIES, 3, &self.entries, |script, (timeline, seq, message)| {
-            script.bind(*timeline).bind(seq.cast_signed()).bind(*message);
-        });
-        script.statement("COMMIT");
-        script
-    }
-}
-
-/// The number and head of each of the batch's timelines; those that are absent get the next numbers.
-fn numbers(found: &Found) -> (Vec<i64>, Vec<u64>) {
-    let mut last = found.last_timeline;
-    let number = |found: &Option<(i64, u64)>| {
-        found.unwrap_or_else(|| {
-            last += 1;
-            (last, 0)
-        })
-    };
-    found.heads.iter().map(number).unzip()
-}
-
-fn bind_name<'s>(script: &'s mut Script, id: i64, record: &Record) -> &'s mut Script {
-    script.bind(id).bind(record.local_id.as_str().as_bytes()).bind(record.sender.as_str().as_bytes());
-    script.bind(&record.hash[..]).bind(record.send_time)
-}
-
 /// The place that was bound with a row and came back with it, in its first column.
 fn place(row: &SqliteRow, count: usize) -> Result<usize, StoreError> {
     let place = usize::try_from(integer(row, 0)?).ok().filter(|place| *place < count);
     place.ok_or_else(|| StoreError::Damaged("a row came back with a place that was never given".to_owned()))
 }
 
-pub(super) const LAST_IDS: &str =
+pub(super) const LAST_NUMBERS: &str =
     "SELECT coalesce((SELECT max(id) FROM names), 0), coalesce((SELECT max(id) FROM timelines), 0)";
 
 // CROSS JOIN keeps the order of the tables, so that the given rows are looked up one by one.
@@ -217,19 +172,3 @@ pub(super) const FIND_HEADS: (&str, &str) = (
     concat!("SELECT v.column2, t.id, ", head!("t.id"), " FROM ("),
     ") v CROSS JOIN timelines t ON t.name = v.column1",
 );
-pub(super) const ADD_TIMELINES: (&str, &str) =
-    ("INSERT INTO timelines (id, name) SELECT * FROM (", ") WHERE column1 IS NOT NULL");
-pub(super) const ADD_NAMES: (&str, &str) = (
-    "INSERT INTO names (id, local_id, send_id, hash, send_time, placements) SELECT * FROM (",
-    ") WHERE column1 IS NOT NULL",
-);
-pub(super) const ADD_REFUSED: (&str, &str) = (
-    "INSERT INTO names (id, local_id, send_id, hash, send_time, refused, reason) SELECT * FROM (",
-    ") WHERE column1 IS NOT NULL",
-);
-pub(super) const ADD_MESSAGES: (&str, &str) = (
-    "INSERT INTO messages (id, send_time, expire_at, conv_seq, body) SELECT * FROM (",
-    ") WHERE column1 IS NOT NULL",
-);
-pub(super) const ADD_ENTRIES: (&str, &str) =
-    ("INSERT INTO entries (timeline, seq, message) SELECT * FROM (", ") WHERE column1 IS NOT NULL");

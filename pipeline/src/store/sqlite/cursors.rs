@@ -1,7 +1,7 @@
 //! The devices' cursors.
 
+use super::Store;
 use super::script::Script;
-use super::{Store, error};
 use crate::store::{CursorUpdate, StoreError};
 
 impl Store {
@@ -20,10 +20,7 @@ impl Store {
                 script.bind(update.user.as_str().as_bytes()).bind(update.device.as_str().as_bytes());
                 script.bind(i64::try_from(update.cursor).unwrap_or(i64::MAX)).bind(now_ms);
             });
-            script.statement("COMMIT");
-            let mut writing = self.writer.lend().await?;
-            script.run(&mut writing).await.map_err(error::classify)?;
-            writing.give_back();
+            self.writer.lend().await?.commit(script).await?;
         }
         Ok(())
     }

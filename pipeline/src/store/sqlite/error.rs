@@ -80,6 +80,12 @@ pub(super) fn classify(error: sqlx::Error) -> StoreError {
     }
 }
 
+/// Whether a unique key is taken already.
+pub(super) fn is_taken(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(|database| database.code());
+    code.is_some_and(|code| [TAKEN_KEY, TAKEN_ROWID, TAKEN_UNIQUE].contains(&&*code))
+}
+
 // https://www.sqlite.org/rescode.html: an extended code has the primary one in its lowest byte.
 const PRIMARY_CODE: i32 = 0xff;
 const BUSY: i32 = 5;
@@ -93,3 +99,7 @@ const FULL: i32 = 13;
 const CANNOT_OPEN: i32 = 14;
 const PROTOCOL: i32 = 15;
 const NOT_A_DATABASE: i32 = 26;
+// Extended ones.
+const TAKEN_KEY: &str = "1555";
+const TAKEN_ROWID: &str = "2579";
+const TAKEN_UNIQUE: &str = "2067";

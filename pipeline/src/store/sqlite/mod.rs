@@ -10,29 +10,38 @@
 
 use sqlx::Sqlite;
 use sqlx::query::Query;
-use sqlx::sqlite::{SqliteArguments, SqliteRow};
+use sqlx::sqlite::{SqliteArguments, SqliteConnection, SqliteRow};
 
 mod append;
-mod connections;
 mod cursors;
 mod epoch;
 mod error;
+mod floors;
+mod heads;
 mod open;
 mod placements;
 mod read;
+mod readers;
 mod retain;
 mod row;
 mod script;
 #[cfg(test)]
 mod tests;
+mod wal;
+mod writer;
+mod written;
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use connections::{Readers, Writer};
 pub use error::OpenError;
 pub use open::Config;
+use readers::Readers;
 use retain::Walk;
 use script::{Answers, Script};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use writer::Writer;
 
 use super::StoreError;
 
@@ -47,6 +56,11 @@ pub struct Store {
 impl Store {
     fn new(writer: Writer, readers: Readers) -> Self {
         Self { writer: Arc::new(writer), readers: Arc::new(readers), walk: Arc::default() }
+    }
+
+    /// See [`super::Store::keep_up`].
+    pub(super) async fn keep_up(&self, stop: &CancellationToken) {
+        self.writer.keep_log_short(stop).await;
     }
 
     /// See [`super::Store::ping`].
@@ -65,26 +79,12 @@ impl Store {
         &self,
         query: Query<'_, Sqlite, SqliteArguments>,
     ) -> Result<Vec<SqliteRow>, StoreError> {
-        let mut reading = self.readers.lend().await?;
-        match query.fetch_all(&mut *reading).await {
-            Ok(rows) => Ok(rows),
-            Err(error) => {
-                reading.discard();
-                Err(error::classify(error))
-            }
-        }
+        self.read(async |reading| query.fetch_all(reading).await).await
     }
 
     /// Runs SELECTs; the rows of each.
     async fn read_script(&self, script: Script) -> Result<Answers, StoreError> {
-        let mut reading = self.readers.lend().await?;
-        match script.run(&mut reading).await {
-            Ok(answers) => Ok(answers),
-            Err(error) => {
-                reading.discard();
-                Err(error::classify(error))
-            }
-        }
+        self.read(async |reading| script.run(reading).await).await
     }
 
     /// Runs a SELECT; its first row.
@@ -92,13 +92,26 @@ impl Store {
         &self,
         query: Query<'_, Sqlite, SqliteArguments>,
     ) -> Result<Option<SqliteRow>, StoreError> {
+        self.read(async |reading| query.fetch_optional(reading).await).await
+    }
+
+    /// Reads with a connection that is lent for it; a connection with which something went wrong is closed.
+    ///
+    /// Reading has a time limit, since the write-ahead log grows for as long as somebody reads from it.
+    async fn read<T>(
+        &self,
+        work: impl AsyncFnOnce(&mut SqliteConnection) -> Result<T, sqlx::Error>,
+    ) -> Result<T, StoreError> {
         let mut reading = self.readers.lend().await?;
-        match query.fetch_optional(&mut *reading).await {
-            Ok(row) => Ok(row),
-            Err(error) => {
-                reading.discard();
-                Err(error::classify(error))
-            }
-        }
+        let late = |_| Err(sqlx::Error::PoolTimedOut);
+        let result = timeout(WAIT, work(&mut reading)).await.unwrap_or_else(late);
+        result.map_err(|error| {
+            reading.discard();
+            error::classify(error)
+        })
     }
 }
+
+/// How long a caller waits for a connection, and reads. Both take milliseconds, so a longer wait means that the disk
+/// hangs.
+const WAIT: Duration = Duration::from_secs(10);

@@ -7,7 +7,9 @@ use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{ConnectOptions as _, Row as _};
 
-use super::connections::{Readers, Writer};
+use super::readers::Readers;
+use super::wal::Wal;
+use super::writer::Writer;
 use super::{OpenError, Store, epoch};
 
 /// Where a database is, and how much memory its connections use.
@@ -21,6 +23,9 @@ pub struct Config {
     pub writer_cache_bytes: u64,
     /// The most memory each reader's page cache takes.
     pub reader_cache_bytes: u64,
+    /// From about which length on the write-ahead log is written back. It takes four times that should
+    /// `super::Store::keep_up` not run, and at most 64 times that whatever reads the database for long.
+    pub wal_bytes: u64,
 }
 
 impl Config {
@@ -31,6 +36,7 @@ impl Config {
             readers: 4,
             writer_cache_bytes: WRITER_CACHE_BYTES,
             reader_cache_bytes: READER_CACHE_BYTES,
+            wal_bytes: WAL_BYTES,
         }
     }
 }
@@ -50,8 +56,11 @@ impl Store {
         check_journal(&mut connection, config).await?;
         migrate(&mut connection, config).await?;
         epoch::draw_first(&mut connection).await.map_err(database)?;
+        let options = options.create_if_missing(false);
+        let wal = Wal::new(&config.path, config.wal_bytes, checkpoint_options(config)).await;
+        let wal = wal.map_err(|source| OpenError::Database { path: path(), source: source.into() })?;
         Ok(Self::new(
-            Writer::new(options.create_if_missing(false), connection),
+            Writer::new(options, connection, wal),
             Readers::new(reader_options(config), config.readers.max(1)),
         ))
     }
@@ -82,10 +91,14 @@ fn writer_options(config: &Config) -> SqliteConnectOptions {
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
         .pragma("cache_size", cache_size(config.writer_cache_bytes))
-        .pragma("wal_autocheckpoint", CHECKPOINT_PAGES.to_string())
-        .pragma("journal_size_limit", JOURNAL_BYTES.to_string())
+        .pragma("wal_autocheckpoint", "0")
+        .pragma("journal_size_limit", (config.wal_bytes * 4).to_string())
         .statement_cache_capacity(WRITER_STATEMENTS)
         .row_buffer_size(WRITER_ROW_BUFFER)
+}
+
+fn checkpoint_options(config: &Config) -> SqliteConnectOptions {
+    options(config).synchronous(SqliteSynchronous::Full).pragma("wal_autocheckpoint", "0")
 }
 
 fn reader_options(config: &Config) -> SqliteConnectOptions {
@@ -115,10 +128,8 @@ const WRITER_CACHE_BYTES: u64 = 64 << 20;
 const READER_CACHE_BYTES: u64 = 8 << 20;
 /// Only another process, or a writer's connection that is being replaced, can hold the write lock.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-/// 16 MiB: a page that many batches change is written back once.
-const CHECKPOINT_PAGES: u32 = 4_096;
-/// The log file is cut to this once it is written back.
-const JOURNAL_BYTES: u32 = 64 << 20;
+/// A page that many batches change is written back once.
+const WAL_BYTES: u64 = 16 << 20;
 /// Every text that `Script` makes of the append, in each of its sizes.
 const WRITER_STATEMENTS: usize = 256;
 /// Rows on their way from SQLite's thread: a command of at most 512 rows never waits for its reader.

@@ -28,31 +28,22 @@ impl Store {
             Range::After(seq) => (PAGE_AFTER, seq),
             Range::Before(seq) => (PAGE_BEFORE, seq),
         };
-        let mut reading = self.readers.lend().await?;
         let query = sqlx::query(sql)
             .bind(now_ms)
             .bind(saturated(from))
             .bind(timeline.as_str().as_bytes())
             .bind(saturated(limit.max(1) as u64));
         let mut builder = PageBuilder::new(range, limit, max_bytes);
-        let result = {
-            let mut rows = query.fetch(&mut *reading);
-            loop {
-                match rows.try_next().await {
-                    Ok(Some(row)) => match add(&mut builder, timeline, &row) {
-                        Ok(true) => {}
-                        Ok(false) => break Ok(()),
-                        Err(error) => break Err(error),
-                    },
-                    Ok(None) => break Ok(()),
-                    Err(error) => break Err(error),
+        self.read(async |reading| {
+            let mut rows = query.fetch(reading);
+            while let Some(row) = rows.try_next().await? {
+                if !add(&mut builder, timeline, &row)? {
+                    break;
                 }
             }
-        };
-        if let Err(error) = result {
-            reading.discard();
-            return Err(error::classify(error));
-        }
+            Ok(())
+        })
+        .await?;
         Ok(builder.finish(timeline))
     }
 

@@ -4,6 +4,7 @@ use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
 
 use sqlx::{ConnectOptions as _, Row as _};
+use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::record::Record;
@@ -25,16 +26,17 @@ fn batch(number: usize) -> Vec<Record> {
 #[ignore = "run by killed_in_the_middle, as a process that it kills"]
 async fn appends_until_killed() {
     let folder = std::env::var(FOLDER).expect("killed_in_the_middle sets it");
-    let store = Store::open(&Config::new(folder)).await.unwrap();
-    // So that some are killed while they write the log back.
-    let mut writing = store.writer.lend().await.unwrap();
-    sqlx::query("PRAGMA wal_autocheckpoint = 40").fetch_one(&mut *writing).await.unwrap();
-    writing.give_back();
-    let store = AnyStore::Sqlite(store);
-    for number in first_missing(&store).await.. {
-        append(&store, &batch(number)).await;
-        println!("stored {number}");
-    }
+    // So that some are killed while the log is written back.
+    let config = Config { wal_bytes: 40 * 4_096, ..Config::new(folder) };
+    let store = AnyStore::Sqlite(Store::open(&config).await.unwrap());
+    let appends = async {
+        for number in first_missing(&store).await.. {
+            append(&store, &batch(number)).await;
+            println!("stored {number}");
+        }
+    };
+    let never = CancellationToken::new();
+    tokio::join!(appends, store.keep_up(&never));
 }
 
 /// The first batch that is not there.

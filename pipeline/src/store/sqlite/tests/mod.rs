@@ -11,7 +11,9 @@ use crate::store::{Store as AnyStore, StoreError};
 
 mod damage;
 mod kill;
+mod known;
 mod plans;
+mod wal;
 
 /// A folder that goes with the test.
 struct Folder(TempDir);

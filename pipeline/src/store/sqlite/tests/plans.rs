@@ -4,7 +4,7 @@ use sqlx::Row as _;
 
 use super::*;
 use crate::store::sqlite::script::rows_for_plan;
-use crate::store::sqlite::{append, cursors, read, retain};
+use crate::store::sqlite::{append, cursors, floors, read, retain, written};
 
 async fn plan(store: &Store, sql: String) -> Vec<String> {
     let explain = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}"));
@@ -19,23 +19,30 @@ async fn every_statement_uses_its_index() {
     let multi = [
         (append::FIND_NAMES, 3),
         (append::FIND_HEADS, 2),
-        (append::ADD_TIMELINES, 2),
-        (append::ADD_NAMES, 6),
-        (append::ADD_REFUSED, 7),
-        (append::ADD_MESSAGES, 5),
-        (append::ADD_ENTRIES, 3),
+        (written::ADD_TIMELINES, 2),
+        (written::ADD_NAMES, 6),
+        (written::ADD_REFUSED, 7),
+        (written::ADD_MESSAGES, 5),
+        (written::ADD_ENTRIES, 3),
+        (written::APPEND, 14),
         (cursors::SAVE, 4),
         (read::HEADS, 2),
         (retain::EMPTY_MESSAGES, 1),
-        (retain::REMOVE_ENTRIES, 2),
-        (retain::RAISE_FLOORS, 2),
-        (retain::FLOORS, 1),
-        (retain::PLACEMENTS, 1),
-        (retain::REMOVE_MESSAGES, 1),
+        (floors::REMOVE_ENTRIES, 2),
+        (floors::RAISE_FLOORS, 2),
+        (floors::FLOORS, 1),
+        (floors::PLACEMENTS, 1),
+        (floors::REMOVE_MESSAGES, 1),
         (retain::FORGET_NAMES, 1),
     ];
-    let single =
-        [read::PAGE_AFTER, read::PAGE_BEFORE, read::INBOX, retain::EXPIRED, retain::NAMES, append::LAST_IDS];
+    let single = [
+        read::PAGE_AFTER,
+        read::PAGE_BEFORE,
+        read::INBOX,
+        retain::EXPIRED,
+        retain::NAMES,
+        append::LAST_NUMBERS,
+    ];
     let texts = multi.iter().map(|(around, columns)| rows_for_plan(*around, *columns));
     for sql in texts.chain(single.map(str::to_owned)) {
         let plan = plan(&store, sql.clone()).await;
