@@ -158,6 +158,8 @@ impl Store {
     pub async fn keep_up(&self, stop: &CancellationToken) {
         match self {
             Self::Sqlite(store) => store.keep_up(stop).await,
+            // A server does it by itself.
+            Self::Postgres(_) | Self::MySql(_) => stop.cancelled().await,
         }
     }
 

@@ -118,6 +118,14 @@ pub(in crate::store) async fn a_damaged_name_harms_no_other(database: &Database)
     }
 }
 
+/// As processes that are started together do.
+pub(in crate::store) async fn several_make_the_schema_at_once(database: &Database) {
+    let stores = futures_util::future::join_all((0..4).map(|_| database.open())).await;
+    let epochs = futures_util::future::join_all(stores.iter().map(Store::epoch)).await;
+    let epochs: std::collections::HashSet<String> = epochs.into_iter().map(Result::unwrap).collect();
+    assert_eq!(epochs.len(), 1, "one epoch");
+}
+
 pub(in crate::store) async fn a_newer_schema_is_refused(database: &Database) {
     database.open().await.close().await.unwrap();
     database

@@ -88,6 +88,7 @@ macro_rules! server_tests {
             a_deadlock
             what_is_damaged_is_served_as_gone
             a_damaged_name_harms_no_other
+            several_make_the_schema_at_once
             a_newer_schema_is_refused
             random_schedules_agree_with_a_model
         }

@@ -12,7 +12,7 @@ use super::{Store, error};
 use crate::store::StoreError;
 use crate::store::server::draw_epoch;
 use crate::store::server::open::OpenError;
-use crate::store::server::pool::{Engine, LOCK_LIMIT, Pool, STATEMENT_LIMIT};
+use crate::store::server::pool::{Engine, LOCK_LIMIT, Pool, STATEMENT_LIMIT, limited};
 
 /// Which database, and how many connections it gets.
 #[derive(Clone)]
@@ -48,15 +48,27 @@ impl Store {
 
         // Not one of the pool's: bringing the schema up to date may take longer than a statement may.
         let failed = |source| OpenError::Database { place: place.clone(), source };
-        let mut connection = options.connect().await.map_err(failed)?;
+        let mut connection = limited(options.connect()).await.map_err(failed)?;
         check(&mut connection, &place).await?;
+        lock(&mut connection).await.map_err(failed)?;
         let migrated = MIGRATIONS.run(&mut connection).await;
         migrated.map_err(|source| OpenError::of_migration(&MIGRATIONS, &place, source))?;
         let rows = sqlx::query(FIRST_ROWS).bind(draw_epoch());
-        rows.execute(&mut connection).await.map_err(failed)?;
-        connection.close().await.map_err(failed)?;
+        limited(rows.execute(&mut connection)).await.map_err(failed)?;
+        limited(connection.close()).await.map_err(failed)?;
         Ok(Self { pool: Pool::new(options, config.connections).into(), walk: Default::default() })
     }
+}
+
+/// Lets one process at a time change the schema, until its connection is closed. The driver's own lock waits for -1 s,
+/// which MariaDB takes for not at all.
+async fn lock(connection: &mut MySqlConnection) -> Result<(), sqlx::Error> {
+    let locked: Option<i64> = sqlx::query_scalar(LOCK).bind(SCHEMA_WAIT_S).fetch_one(connection).await?;
+    if locked == Some(1) {
+        return Ok(());
+    }
+    let text = format!("another process has been at the schema for {SCHEMA_WAIT_S} s");
+    Err(sqlx::Error::Protocol(text))
 }
 
 /// What `SETTINGS` reads.
@@ -72,7 +84,7 @@ struct Settings {
 
 /// The server must be new enough, commit to disk, and take our batches.
 async fn check(connection: &mut MySqlConnection, place: &str) -> Result<(), OpenError> {
-    let row = connection.fetch_one(SETTINGS).await;
+    let row = limited(connection.fetch_one(SETTINGS)).await;
     let settings = row.and_then(|row| Settings::of(&row));
     settings.map_err(|source| OpenError::Database { place: place.to_owned(), source })?.check(place)
 }
@@ -146,6 +158,8 @@ impl Engine for MySqlConnection {
     }
 }
 
+const LOCK: &str = "SELECT CAST(GET_LOCK(CONCAT('tidegate:', MD5(DATABASE())), ?) AS SIGNED)";
+const SCHEMA_WAIT_S: i64 = 60;
 static MIGRATIONS: Migrator = sqlx::migrate!("src/store/mysql/migrations");
 
 const OLDEST: &str = "MySQL 8.0.1 or MariaDB 10.6";
@@ -154,7 +168,7 @@ const FORM: &str = "mysql://user:password@host:port/database";
 const CONNECTIONS: u32 = 16;
 /// Each text there is: a dozen lists in all their sizes, and some single ones.
 const STATEMENTS: usize = 16 * SIZES;
-/// A batch has at most 1 MiB (DESIGN section 6), and as much again for what stands beside the bodies.
+/// A batch has at most 1 MiB (ARCHITECTURE.md "A message's way"), and as much again for what stands beside the bodies.
 const PACKET_BYTES: u64 = 4 << 20;
 const LOST: &str = "so a commit may be lost that was reported";
 const SETTINGS: &str = "SELECT CAST(VERSION() AS CHAR), CAST(@@log_bin AS CHAR), \

@@ -1,4 +1,4 @@
-//! Appends a batch in one transaction, in the order of DESIGN section 12.
+//! Appends a batch in one transaction, in the order of ARCHITECTURE.md "The store".
 
 use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::{Executor as _, Row as _};

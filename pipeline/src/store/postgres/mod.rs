@@ -1,4 +1,4 @@
-//! The store on PostgreSQL, with writers beside each other: claims and locked heads decide (DESIGN section 12).
+//! The store on PostgreSQL, with writers beside each other: claims and locked heads decide (ARCHITECTURE.md "The store").
 //!
 //! Batches travel as arrays, one statement each. A session is told to use indexes and nested loops only: every statement
 //! here is made of look-ups by key, and a plan must not depend on how old the server's statistics are.

@@ -11,7 +11,7 @@ use super::{Store, error};
 use crate::store::StoreError;
 use crate::store::server::draw_epoch;
 use crate::store::server::open::OpenError;
-use crate::store::server::pool::{Engine, LOCK_LIMIT, Pool, STATEMENT_LIMIT};
+use crate::store::server::pool::{Engine, LOCK_LIMIT, Pool, STATEMENT_LIMIT, limited};
 
 /// Which database, and how many connections it gets.
 #[derive(Clone)]
@@ -50,13 +50,13 @@ impl Store {
 
         // Not one of the pool's: bringing the schema up to date may take longer than a statement may.
         let failed = |source| OpenError::Database { place: place.clone(), source };
-        let mut connection = options.connect().await.map_err(failed)?;
+        let mut connection = limited(options.connect()).await.map_err(failed)?;
         check(&mut connection, &place).await?;
         let migrated = MIGRATIONS.run(&mut connection).await;
         migrated.map_err(|source| OpenError::of_migration(&MIGRATIONS, &place, source))?;
         let rows = sqlx::query(FIRST_ROWS).bind(draw_epoch());
-        rows.execute(&mut connection).await.map_err(failed)?;
-        connection.close().await.map_err(failed)?;
+        limited(rows.execute(&mut connection)).await.map_err(failed)?;
+        limited(connection.close()).await.map_err(failed)?;
         Ok(Self { pool: Pool::new(options, config.connections).into(), walk: Default::default() })
     }
 }
@@ -64,7 +64,7 @@ impl Store {
 /// The server must be new enough, and commit to disk.
 async fn check(connection: &mut PgConnection, place: &str) -> Result<(), OpenError> {
     let failed = |source| OpenError::Database { place: place.to_owned(), source };
-    let row = connection.fetch_one(SETTINGS).await.map_err(failed)?;
+    let row = limited(connection.fetch_one(SETTINGS)).await.map_err(failed)?;
     let text = |column: usize| row.try_get::<String, _>(column).map_err(failed);
     let number: i32 = row.try_get(0).map_err(failed)?;
     if number < OLDEST {

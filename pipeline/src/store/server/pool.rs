@@ -100,13 +100,17 @@ impl<C: Engine> Lent<'_, C> {
 pub(in crate::store) async fn within<C: Engine, T>(
     work: impl Future<Output = Result<T, sqlx::Error>>,
 ) -> Result<T, StoreError> {
-    match timeout(LIMIT, work).await {
-        Ok(result) => result.map_err(C::classify),
-        Err(_) => {
-            let text = "the database server did not answer in time";
-            Err(StoreError::Passing(sqlx::Error::Io(std::io::Error::new(std::io::ErrorKind::TimedOut, text))))
-        }
-    }
+    limited(work).await.map_err(C::classify)
+}
+
+/// Waits for the server, at most `LIMIT`.
+pub(in crate::store) async fn limited<T>(
+    work: impl Future<Output = Result<T, sqlx::Error>>,
+) -> Result<T, sqlx::Error> {
+    timeout(LIMIT, work).await.unwrap_or_else(|_| {
+        let text = "the database server did not answer in time";
+        Err(sqlx::Error::Io(std::io::Error::new(std::io::ErrorKind::TimedOut, text)))
+    })
 }
 
 impl<C: Engine> Deref for Lent<'_, C> {
