@@ -1,6 +1,7 @@
 // The program under test: started on free ports with a folder of its own, killed and started again on the same ones.
 
 import { execFile, spawn, type ChildProcess } from "node:child_process";
+import { randomInt } from "node:crypto";
 import { createSocket } from "node:dgram";
 import { cp, mkdtemp, rm } from "node:fs/promises";
 import { createServer } from "node:net";
@@ -24,7 +25,7 @@ export class Server {
 
   static async start(): Promise<Server> {
     const data = await mkdtemp(join(tmpdir(), "tidegate-browser-"));
-    const server = new Server(data, await freePort("udp"), await freePort("tcp"));
+    const server = new Server(data, await freePort(), await freePort());
     await server.run();
     return server;
   }
@@ -145,28 +146,35 @@ function environment(): NodeJS.ProcessEnv {
 
 /** A UDP port of this machine that never answers: one that takes everything silently, or one that is closed. */
 export async function udpNowhere(kind: "silent" | "closed"): Promise<{ port: number; close(): void }> {
-  const port = await freePort("udp");
+  const port = await freePort();
   if (kind === "closed") return { port, close: () => {} };
   const socket = createSocket("udp4");
   await new Promise<void>((resolve) => socket.bind(port, "127.0.0.1", resolve));
   return { port, close: () => socket.close() };
 }
 
-function freePort(kind: "udp" | "tcp"): Promise<number> {
-  return new Promise((resolve, reject) => {
-    if (kind === "udp") {
-      const socket = createSocket("udp4").on("error", reject);
-      socket.bind(0, "127.0.0.1", () => {
-        const { port } = socket.address();
-        socket.close(() => resolve(port));
-      });
-    } else {
-      const server = createServer().on("error", reject);
-      server.listen(0, "127.0.0.1", () => {
-        const address = server.address();
-        server.close(() => resolve(typeof address === "object" && address ? address.port : 0));
-      });
-    }
+/**
+ * A port that is free for UDP and TCP. It is drawn from below those that systems give out by themselves, so that no
+ * outgoing connection takes it while the server is down.
+ */
+async function freePort(): Promise<number> {
+  for (;;) {
+    const port = randomInt(15_000, 32_000);
+    if ((await canListen(port)) && (await canBind(port))) return port;
+  }
+}
+
+function canListen(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const server = createServer().once("error", () => resolve(false));
+    server.listen(port, "127.0.0.1", () => server.close(() => resolve(true)));
+  });
+}
+
+function canBind(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = createSocket("udp4").once("error", () => resolve(false));
+    socket.bind(port, "127.0.0.1", () => socket.close(() => resolve(true)));
   });
 }
 
