@@ -23,8 +23,9 @@ pub struct Config {
     pub writer_cache_bytes: u64,
     /// The most memory each reader's page cache takes.
     pub reader_cache_bytes: u64,
-    /// From about which length on the write-ahead log is written back. It takes four times that should
-    /// `super::Store::keep_up` not run, and at most 64 times that whatever reads the database for long.
+    /// From about which length on the write-ahead log is written back. It takes about four times that should
+    /// [`keep_up`](crate::store::Store::keep_up) not run, and about 64 times that while something reads the database for
+    /// long; then appends wait.
     pub wal_bytes: u64,
 }
 
