@@ -1,6 +1,7 @@
 //! Opens a database: settings of its connections, schema, epoch.
 
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use sqlx::migrate::{MigrateError, Migrator};
@@ -52,6 +53,7 @@ impl Store {
             let result = tokio::fs::create_dir_all(folder).await;
             result.map_err(|source| OpenError::Folder { path: path(), source })?;
         }
+        make_private(&config.path).await.map_err(|source| database(source.into()))?;
         let options = writer_options(config);
         let mut connection = options.connect().await.map_err(database)?;
         check_journal(&mut connection, config).await?;
@@ -65,6 +67,15 @@ impl Store {
             Readers::new(reader_options(config), config.readers.max(1)),
         ))
     }
+}
+
+/// Makes the file, if it is not there, for its owner alone; SQLite gives the files beside it the same rights.
+async fn make_private(path: &Path) -> io::Result<()> {
+    let mut file = tokio::fs::OpenOptions::new();
+    file.append(true).create(true);
+    #[cfg(unix)]
+    file.mode(0o600);
+    file.open(path).await.map(drop)
 }
 
 async fn check_journal(connection: &mut SqliteConnection, config: &Config) -> Result<(), OpenError> {

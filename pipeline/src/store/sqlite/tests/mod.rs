@@ -65,3 +65,17 @@ proptest! {
         runtime.block_on(contract::model::compare(&Folder::new(), &steps));
     }
 }
+
+#[cfg(unix)]
+#[tokio::test]
+async fn the_files_are_their_owners_alone() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let folder = Folder::new();
+    let store = folder.open_sqlite().await;
+    let files = std::fs::read_dir(folder.path().parent().unwrap()).unwrap().map(|entry| entry.unwrap());
+    let modes: Vec<u32> = files.map(|file| file.metadata().unwrap().permissions().mode() & 0o777).collect();
+    assert!(modes.len() > 1, "the database and its log");
+    assert!(modes.iter().all(|mode| *mode == 0o600), "{modes:o?}");
+    store.close().await.unwrap();
+}
