@@ -50,7 +50,8 @@ async fn without_descriptors_accepting_pauses_and_goes_on_by_itself() {
     drop(admin);
     until(async || sockets(&server) == honest).await;
     let log = server.log();
-    assert_eq!(log.matches("accepting pauses").count(), 1, "{log}");
+    // Each listener may say it once.
+    assert!((1..=3).contains(&log.matches("accepting pauses").count()), "{log}");
 }
 
 /// A connection for metrics that is there before there are none any more.

@@ -54,16 +54,20 @@ impl Streams {
     }
 
     /// The code with which the server closes, which it does sooner when it sees that the client has nothing more.
-    pub(super) async fn closed(mut self) -> u32 {
+    pub(super) async fn closed(mut self) -> Option<u32> {
         let _ = self.control.0.finish();
         closed(&self.connection).await
     }
 }
 
-/// The code with which the server closes.
-pub(super) async fn closed(connection: &Connection) -> u32 {
+/// The code with which the server closes. `None` when it got lost: quinn forgets the close that it has just read when a
+/// stateless reset, the answer to a packet that was late, is behind it.
+pub(super) async fn closed(connection: &Connection) -> Option<u32> {
     match connection.closed().await {
-        ConnectionError::ApplicationClosed(close) => u32::try_from(close.error_code.into_inner()).unwrap(),
+        ConnectionError::ApplicationClosed(close) => {
+            Some(u32::try_from(close.error_code.into_inner()).unwrap())
+        }
+        ConnectionError::Reset => None,
         other => panic!("not closed by the server: {other:?}"),
     }
 }

@@ -136,10 +136,20 @@ impl Wire {
             last = Some(frame);
         }
         let code = match self.way {
-            Way::Streams(streams) => within(streams.closed()).await,
+            // As clients do whose stack loses the code.
+            Way::Streams(streams) => within(streams.closed()).await.unwrap_or_else(|| said(last.as_ref())),
             Way::Socket(socket) => within(socket.closed()).await,
         };
         (last, code)
+    }
+}
+
+/// The code in the last frame.
+fn said(last: Option<&ServerFrame>) -> u32 {
+    match last.and_then(|last| last.kind.as_ref()) {
+        Some(server_frame::Kind::Error(error)) => error.close.cast_unsigned(),
+        Some(server_frame::Kind::GoAway(go_away)) => go_away.reason.cast_unsigned(),
+        _ => 0,
     }
 }
 
