@@ -30,7 +30,7 @@ use crate::record::Record;
 
 /// The store, on one of the engines. Cheap to clone.
 ///
-/// The large futures of the servers are boxed, so that whoever waits for the embedded one does not carry them.
+/// The futures of the servers are large and boxed, so that whoever waits for the embedded one does not carry them.
 ///
 /// A future that is dropped midway leaves nothing half done: what was not committed is rolled back. Whether an append
 /// was, is unknown then; the same records again are answered like the first time.
@@ -95,8 +95,8 @@ impl Store {
     pub async fn inbox(&self, user: &UserId, device: &DeviceId) -> Result<Inbox, StoreError> {
         match self {
             Self::Sqlite(store) => store.inbox(user, device).await,
-            Self::Postgres(store) => store.inbox(user, device).await,
-            Self::MySql(store) => store.inbox(user, device).await,
+            Self::Postgres(store) => Box::pin(store.inbox(user, device)).await,
+            Self::MySql(store) => Box::pin(store.inbox(user, device)).await,
         }
     }
 
@@ -104,8 +104,8 @@ impl Store {
     pub async fn heads(&self, timelines: &[Timeline]) -> Result<Vec<Bounds>, StoreError> {
         match self {
             Self::Sqlite(store) => store.heads(timelines).await,
-            Self::Postgres(store) => store.heads(timelines).await,
-            Self::MySql(store) => store.heads(timelines).await,
+            Self::Postgres(store) => Box::pin(store.heads(timelines)).await,
+            Self::MySql(store) => Box::pin(store.heads(timelines)).await,
         }
     }
 
@@ -113,8 +113,8 @@ impl Store {
     pub async fn save_cursors(&self, cursors: &[CursorUpdate], now_ms: i64) -> Result<(), StoreError> {
         match self {
             Self::Sqlite(store) => store.save_cursors(cursors, now_ms).await,
-            Self::Postgres(store) => store.save_cursors(cursors, now_ms).await,
-            Self::MySql(store) => store.save_cursors(cursors, now_ms).await,
+            Self::Postgres(store) => Box::pin(store.save_cursors(cursors, now_ms)).await,
+            Self::MySql(store) => Box::pin(store.save_cursors(cursors, now_ms)).await,
         }
     }
 
@@ -122,8 +122,8 @@ impl Store {
     pub async fn epoch(&self) -> Result<String, StoreError> {
         match self {
             Self::Sqlite(store) => store.epoch().await,
-            Self::Postgres(store) => store.epoch().await,
-            Self::MySql(store) => store.epoch().await,
+            Self::Postgres(store) => Box::pin(store.epoch()).await,
+            Self::MySql(store) => Box::pin(store.epoch()).await,
         }
     }
 
@@ -131,8 +131,8 @@ impl Store {
     pub async fn new_epoch(&self) -> Result<String, StoreError> {
         match self {
             Self::Sqlite(store) => store.new_epoch().await,
-            Self::Postgres(store) => store.new_epoch().await,
-            Self::MySql(store) => store.new_epoch().await,
+            Self::Postgres(store) => Box::pin(store.new_epoch()).await,
+            Self::MySql(store) => Box::pin(store.new_epoch()).await,
         }
     }
 
@@ -167,8 +167,8 @@ impl Store {
     pub async fn ping(&self) -> Result<(), StoreError> {
         match self {
             Self::Sqlite(store) => store.ping().await,
-            Self::Postgres(store) => store.ping().await,
-            Self::MySql(store) => store.ping().await,
+            Self::Postgres(store) => Box::pin(store.ping()).await,
+            Self::MySql(store) => Box::pin(store.ping()).await,
         }
     }
 
@@ -176,8 +176,8 @@ impl Store {
     pub async fn close(&self) -> Result<(), StoreError> {
         match self {
             Self::Sqlite(store) => store.close().await,
-            Self::Postgres(store) => store.close().await,
-            Self::MySql(store) => store.close().await,
+            Self::Postgres(store) => Box::pin(store.close()).await,
+            Self::MySql(store) => Box::pin(store.close()).await,
         }
     }
 }
