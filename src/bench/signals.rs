@@ -70,12 +70,11 @@ pub(super) async fn run(command: &Signals, server: &Server) -> anyhow::Result<Ou
     }
     let due = pacer::start(1, command.rate, begin, measured.end).pop().context("one sender")?;
     let names = (1..=users).map(|number| crowd.user(number)).collect();
-    let sending = tokio::spawn(send(sender.client, names, command.bytes as usize, due, tally.clone()));
-    let used = load::measure(server, measured).await?;
-    sending.await.context("the sender panicked")?;
+    let sending = send(sender.client, names, command.bytes as usize, due, &tally);
+    let ((), used) = tokio::join!(sending, load::measure(server, measured));
     tokio::time::sleep(AFTERWARDS).await;
     receiving.abort_all();
-    outcome(command, &tally, &used)
+    outcome(command, &tally, &used?)
 }
 
 fn outcome(command: &Signals, tally: &Tally, used: &load::Used) -> anyhow::Result<Outcome> {
@@ -118,7 +117,7 @@ async fn send(
     users: Vec<String>,
     bytes: usize,
     mut due: mpsc::Receiver<Instant>,
-    tally: Arc<Tally>,
+    tally: &Tally,
 ) {
     for (number, user) in (0..).zip(users.iter().cycle()) {
         let Some(at) = due.recv().await else { return };

@@ -116,12 +116,16 @@ impl Gateway {
     pub async fn run(&self, link: Receiver, stop: CancellationToken) {
         let Shared { parts, hub, cursors, heads, .. } = &*self.0;
         let link = link::run(link, &self.0);
-        tokio::join!(
-            cursors.run(&parts.store, &stop),
-            registrar::run(&self.0, &stop),
-            heads.run(hub, &parts.store, &stop),
-            stop.run_until_cancelled(link),
-        );
+        // What asks servers is large.
+        Box::pin(async {
+            tokio::join!(
+                cursors.run(&parts.store, &stop),
+                registrar::run(&self.0, &stop),
+                heads.run(hub, &parts.store, &stop),
+                stop.run_until_cancelled(link),
+            )
+        })
+        .await;
     }
 }
 

@@ -76,6 +76,6 @@ async fn the_files_are_their_owners_alone() {
     let files = std::fs::read_dir(folder.path().parent().unwrap()).unwrap().map(|entry| entry.unwrap());
     let modes: Vec<u32> = files.map(|file| file.metadata().unwrap().permissions().mode() & 0o777).collect();
     assert!(modes.len() > 1, "the database and its log");
-    assert!(modes.iter().all(|mode| *mode == 0o600), "{modes:o?}");
+    assert!(modes.iter().all(|mode| *mode == 0o600), "{modes:?}");
     store.close().await.unwrap();
 }
