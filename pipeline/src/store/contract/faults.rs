@@ -10,7 +10,7 @@ use super::database::Database;
 use super::model::{self, Send, Step, To};
 use super::{Place, append, inbox, into_refusal, into_stored, local_ids, text, whole};
 use crate::record::Record;
-use crate::store::{OpenError, Outcome, Range, Store, StoreError};
+use crate::store::{OpenError, Outcome, Range, Retention, Store, StoreError};
 
 /// Tries as the sequencer does.
 async fn persist(store: &Store, record: &Record) -> Outcome {
@@ -55,6 +55,21 @@ pub(in crate::store) async fn a_head_that_another_holds(database: &Database) {
     append(&store, &[text("carol", "dave", "3")]).await;
     holder.execute("ROLLBACK".to_owned()).await.unwrap();
     assert_eq!(into_stored(persist(&store, &record).await).conv_seq, 2);
+}
+
+/// Another process is at a step: there is nothing to do for this one.
+pub(in crate::store) async fn retention_waits_its_turn(database: &Database) {
+    let store = database.open().await;
+    append(&store, &[text("alice", "bob", "1")]).await;
+    let mut other = database.client().await;
+    other.execute("BEGIN".to_owned()).await.unwrap();
+    other.execute("SELECT value FROM meta WHERE name = 'retention' FOR UPDATE".to_owned()).await.unwrap();
+    let all = Retention { max_age_ms: None, max_entries: Some(0), remember_ms: 1_000, cursor_ms: 1_000 };
+    assert!(store.retain(all, 1_000, 100).await.unwrap().is_nothing());
+    assert_eq!(whole(&store, &inbox("bob")).await, ["1"]);
+    other.execute("ROLLBACK".to_owned()).await.unwrap();
+    let removed = store.retain(all, 1_000, 100).await.unwrap();
+    assert_eq!((removed.entries, removed.bodies), (3, 1));
 }
 
 /// Two who each hold what the other waits for: the one who is told so is told that it passes.

@@ -86,6 +86,7 @@ macro_rules! server_tests {
             connections_that_are_cut
             a_head_that_another_holds
             a_deadlock
+            retention_waits_its_turn
             what_is_damaged_is_served_as_gone
             a_damaged_name_harms_no_other
             several_make_the_schema_at_once
