@@ -62,8 +62,9 @@ fn the_pages_name_no_setting_that_is_none() {
     let mut found = 0;
     for page in [OPERATIONS, include_str!("../../README.md"), include_str!("../../docs/PROTOCOL.md")] {
         let words = page.split(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '/' | '-')));
-        // The database's file is called like a setting.
-        let words = words.map(|word| word.trim_end_matches('.')).filter(|word| *word != "store.sqlite");
+        // The database's files are called like settings.
+        let words =
+            words.map(|word| word.trim_end_matches('.')).filter(|word| !word.starts_with("store.sqlite"));
         for name in words.filter(|word| word.split_once('.').is_some_and(|(first, _)| is_section(first))) {
             found += 1;
             assert!(keys::all().any(|known| known == name), "{name} is no setting");
