@@ -7,7 +7,6 @@
 pub(super) mod cursors;
 pub(super) mod floors;
 pub(super) mod open;
-pub(super) mod places;
 pub(super) mod pool;
 pub(super) mod retain;
 pub(super) mod written;
