@@ -10,7 +10,7 @@ use tidegate_proto::timeline::Timeline;
 use tidegate_proto::v1::Code;
 use tracing::error;
 
-use super::{Outcome, Stored};
+use super::{Outcome, Stored, places};
 use crate::record::Record;
 
 /// A batch, with equal pairs (send_id, local_id) collapsed to the first.
@@ -119,6 +119,28 @@ impl<'a> First<'a> {
 }
 
 impl Known {
+    /// What a row says of a pair that was there before; `None` if it is damaged. `refused` is the code, if it was
+    /// refused, and `reason` its text; if not, the message was sent at `send_time` and stands in `places`.
+    pub(super) fn of_row(
+        hash: &[u8],
+        refused: Option<i64>,
+        reason: Option<String>,
+        send_time: i64,
+        places: Option<&[u8]>,
+    ) -> Option<Self> {
+        let fate = match refused {
+            Some(code) => {
+                let code = Code::try_from(i32::try_from(code).ok()?).ok()?;
+                Fate::Refused(Refusal::new(code, reason.unwrap_or_default()))
+            }
+            None => {
+                let seqs = places::decode(places?)?.into_iter().map(|(_, seq)| seq).collect();
+                Fate::Stored { repeated: true, send_time, seqs }
+            }
+        };
+        Some(Self { hash: hash.try_into().ok()?, fate })
+    }
+
     /// What is stored under the pair of `record` cannot be read. It is refused for good, loudly: an error would take the
     /// whole batch with it, whenever the record comes again.
     pub(super) fn damaged(record: &Record) -> Self {

@@ -12,6 +12,7 @@ pub mod sqlite;
 mod age;
 mod batch;
 mod page;
+mod places;
 mod server;
 
 pub use server::open::OpenError;

@@ -4,6 +4,7 @@ use tidegate_proto::timeline::Timeline;
 use tracing::error;
 
 use super::{Bounds, Page, PageEntry, Range};
+use crate::body::Body;
 
 /// A page in the making. The rows come in the order of the direction: rising for After, falling for Before.
 #[derive(Debug)]
@@ -15,6 +16,41 @@ pub(super) struct PageBuilder {
     entries: Vec<(u64, PageEntry)>,
     bytes: usize,
     full: bool,
+}
+
+/// What a row says of an entry.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Row<'a> {
+    pub(super) seq: u64,
+    /// NULL if there is no such message.
+    pub(super) conv_seq: Option<i64>,
+    /// NULL if it expired.
+    pub(super) encoded: Option<&'a [u8]>,
+}
+
+impl Bounds {
+    /// A timeline's head and floor from two columns.
+    pub(super) fn of_row(head: i64, floor: i64) -> Self {
+        Self { head: head.cast_unsigned(), floor: floor.cast_unsigned() }
+    }
+}
+
+impl Row<'_> {
+    fn entry(self, timeline: &Timeline) -> PageEntry {
+        let Self { seq, conv_seq, encoded } = self;
+        let Some(conv_seq) = conv_seq else {
+            error!(%timeline, seq, "an entry leads to no message: served as gone");
+            return PageEntry::Gone;
+        };
+        let Some(encoded) = encoded else { return PageEntry::Gone };
+        Body::from_stored(encoded, conv_seq.cast_unsigned()).map_or_else(
+            || {
+                error!(%timeline, seq, "a stored message cannot be decoded: served as gone");
+                PageEntry::Gone
+            },
+            PageEntry::Msg,
+        )
+    }
 }
 
 impl PageBuilder {
@@ -35,10 +71,29 @@ impl PageBuilder {
         self.bounds = bounds;
     }
 
+    /// Adds the entry of a row; whether there is room for another one after it.
+    pub(super) fn add_row(&mut self, timeline: &Timeline, row: Row<'_>) -> bool {
+        self.add(row.seq, row.entry(timeline))
+    }
+
+    /// Adds the rows of an engine that counts bytes too, and sends no more than a page takes.
+    pub(super) fn add_rows<'a>(&mut self, timeline: &Timeline, rows: impl IntoIterator<Item = Row<'a>>) {
+        let mut bytes = 0;
+        for row in rows {
+            bytes += row.encoded.map_or(0, <[u8]>::len);
+            if !self.add_row(timeline, row) {
+                return;
+            }
+        }
+        if bytes > self.max_bytes {
+            self.end();
+        }
+    }
+
     /// Adds the next entry if it still goes in; whether there is room for another one after it.
     ///
     /// The first always goes in, however large: a page makes progress.
-    pub(super) fn add(&mut self, seq: u64, entry: PageEntry) -> bool {
+    fn add(&mut self, seq: u64, entry: PageEntry) -> bool {
         let bytes = ENTRY_BYTES
             + match &entry {
                 PageEntry::Msg(body) => body.bytes().len(),
@@ -54,8 +109,8 @@ impl PageBuilder {
         !self.full
     }
 
-    /// The rows end here though the timeline goes on: the engine counts bytes too, and sends no more than a page takes.
-    pub(super) fn end(&mut self) {
+    /// The rows end here though the timeline goes on.
+    fn end(&mut self) {
         self.full = true;
     }
 

@@ -2,14 +2,11 @@
 
 use sqlx::mysql::{MySqlConnection, MySqlRow};
 use sqlx::{AssertSqlSafe, Executor as _, Row as _};
-use tidegate_proto::Refusal;
-use tidegate_proto::v1::Code;
 
 use super::rows::Many;
 use super::{Store, error};
 use crate::record::Record;
-use crate::store::batch::{Batch, Fate, First, Known};
-use crate::store::server::places;
+use crate::store::batch::{Batch, First, Known};
 use crate::store::server::pool::within;
 use crate::store::server::written::{Claimed, Raised, Written, claim_order, draw_and_place, number};
 use crate::store::{Outcome, StoreError};
@@ -100,21 +97,8 @@ fn pair(row: &MySqlRow) -> Result<(&[u8], &[u8]), sqlx::Error> {
 
 /// What a row of `READ_BACK` says of a pair; `None` if it is damaged.
 fn known_of(row: &MySqlRow) -> Result<Option<Known>, sqlx::Error> {
-    let Ok(hash) = row.try_get::<&[u8], _>(3)?.try_into() else { return Ok(None) };
-    let fate = match row.try_get::<Option<i32>, _>(6)? {
-        Some(code) => {
-            let reason: Option<String> = row.try_get(7)?;
-            let code = Code::try_from(code).ok();
-            code.map(|code| Fate::Refused(Refusal::new(code, reason.unwrap_or_default())))
-        }
-        None => {
-            let send_time = row.try_get(4)?;
-            let seqs = |pairs: Vec<(i64, u64)>| pairs.iter().map(|(_, seq)| *seq).collect();
-            let seqs = row.try_get::<Option<&[u8]>, _>(5)?.and_then(places::decode).map(seqs);
-            seqs.map(|seqs| Fate::Stored { repeated: true, send_time, seqs })
-        }
-    };
-    Ok(fate.map(|fate| Known { hash, fate }))
+    let refused = row.try_get::<Option<i32>, _>(6)?.map(i64::from);
+    Ok(Known::of_row(row.try_get(3)?, refused, row.try_get(7)?, row.try_get(4)?, row.try_get(5)?))
 }
 
 /// Locks the heads of what gets entries and raises them; then reads them, which nobody else can change now.
@@ -138,20 +122,12 @@ async fn raise(
             .await
     };
     let rows = within::<MySqlConnection, _>(rows).await?;
-    raised(batch, &rows).map_err(error::classify)
+    rows.iter().map(|row| raised(batch, row)).collect::<Result<_, _>>().map_err(error::classify)
 }
 
-/// The rows of `RAISED`.
-fn raised(batch: &Batch<'_>, rows: &[MySqlRow]) -> Result<Vec<Raised>, sqlx::Error> {
-    let mut raised = Vec::with_capacity(rows.len());
-    for row in rows {
-        let name: &[u8] = row.try_get(0)?;
-        let place = batch.timelines().binary_search_by(|timeline| timeline.as_str().as_bytes().cmp(name));
-        let place = place.map_err(|_| sqlx::Error::Decode("a timeline that was not raised".into()))?;
-        let head: i64 = row.try_get(2)?;
-        raised.push(Raised { place, id: row.try_get(1)?, head: head.cast_unsigned() });
-    }
-    Ok(raised)
+/// A row of `RAISED`.
+fn raised(batch: &Batch<'_>, row: &MySqlRow) -> Result<Raised, sqlx::Error> {
+    Raised::of_row(batch, row.try_get(0)?, row.try_get(1)?, row.try_get(2)?)
 }
 
 async fn write(connection: &mut MySqlConnection, written: &Written<'_>) -> Result<(), sqlx::Error> {

@@ -3,32 +3,21 @@
 use sqlx::mysql::MySqlDatabaseError;
 
 use crate::store::StoreError;
+use crate::store::server::error::{self, Fault};
 
-/// Sorts an error. Only what is wrong with the data is refused: a server that is stopped, misconfigured or full is no
-/// reason to give a message up.
+/// Sorts an error.
 pub(super) fn classify(error: sqlx::Error) -> StoreError {
-    use sqlx::Error as E;
-
-    match &error {
-        E::Database(database) => {
-            let number =
-                database.try_downcast_ref::<MySqlDatabaseError>().map_or(0, MySqlDatabaseError::number);
-            let code = database.code().unwrap_or_default();
-            if DAMAGED.contains(&number) {
-                StoreError::Damaged(error.to_string())
-            } else if REFUSED.contains(&number) || REFUSED_CLASSES.iter().any(|class| code.starts_with(class))
-            {
-                StoreError::Refused(error)
-            } else {
-                StoreError::Passing(error)
-            }
+    error::classify(error, |database| {
+        let number = database.try_downcast_ref::<MySqlDatabaseError>().map_or(0, MySqlDatabaseError::number);
+        let code = database.code().unwrap_or_default();
+        if DAMAGED.contains(&number) {
+            Fault::Damaged
+        } else if REFUSED.contains(&number) || REFUSED_CLASSES.iter().any(|class| code.starts_with(class)) {
+            Fault::Refused
+        } else {
+            Fault::Passing
         }
-        E::ColumnDecode { .. } | E::ColumnIndexOutOfBounds { .. } | E::ColumnNotFound(_) | E::Decode(_) => {
-            StoreError::Damaged(error.to_string())
-        }
-        E::Encode(_) | E::TypeNotFound { .. } | E::InvalidArgument(_) => StoreError::Refused(error),
-        _ => StoreError::Passing(error),
-    }
+    })
 }
 
 /// Of SQLSTATE: data exception, integrity constraint violation.

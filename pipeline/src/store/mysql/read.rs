@@ -6,15 +6,13 @@ use sqlx::Row as _;
 use sqlx::mysql::{MySqlConnection, MySqlRow};
 use tidegate_proto::id::{DeviceId, UserId};
 use tidegate_proto::timeline::Timeline;
-use tracing::error;
 
 use super::rows::Many;
 use super::{Store, error};
-use crate::body::Body;
-use crate::store::page::PageBuilder;
+use crate::store::page::{PageBuilder, Row};
 use crate::store::server::pool::within;
 use crate::store::server::saturated;
-use crate::store::{Bounds, Inbox, Page, PageEntry, Range, StoreError};
+use crate::store::{Bounds, Inbox, Page, Range, StoreError};
 
 impl Store {
     /// See [`crate::store::Store::page`].
@@ -43,7 +41,7 @@ impl Store {
         let rows = within::<MySqlConnection, _>(query.fetch_all(&mut *lent)).await?;
         lent.give_back();
         let mut builder = PageBuilder::new(range, limit, max_bytes);
-        fill(&mut builder, timeline, range, max_bytes, &rows).map_err(error::classify)?;
+        fill(&mut builder, timeline, range, &rows).map_err(error::classify)?;
         Ok(builder.finish(timeline))
     }
 
@@ -93,64 +91,31 @@ fn fill(
     builder: &mut PageBuilder,
     timeline: &Timeline,
     range: Range,
-    max_bytes: usize,
     rows: &[MySqlRow],
 ) -> Result<(), sqlx::Error> {
     let mut entries = Vec::with_capacity(rows.len());
     for row in rows {
         match row.try_get::<Option<i64>, _>(2)? {
-            Some(seq) => entries.push((seq.cast_unsigned(), row)),
+            Some(seq) => entries.push(entry(seq, row)?),
             None => builder.bounds(bounds_of(row, 0)?),
         }
     }
-    entries.sort_unstable_by_key(|(seq, _)| *seq);
+    entries.sort_unstable_by_key(|entry| entry.seq);
     if let Range::Before(_) = range {
         entries.reverse();
     }
-    let mut bytes = 0;
-    for (seq, row) in entries {
-        bytes += row.try_get::<Option<&[u8]>, _>(4)?.map_or(0, <[u8]>::len);
-        if !add(builder, timeline, seq, row)? {
-            return Ok(());
-        }
-    }
-    if bytes > max_bytes {
-        builder.end();
-    }
+    builder.add_rows(timeline, entries);
     Ok(())
 }
 
-/// Adds an entry to a page; whether more are wanted.
-fn add(
-    builder: &mut PageBuilder,
-    timeline: &Timeline,
-    seq: u64,
-    row: &MySqlRow,
-) -> Result<bool, sqlx::Error> {
-    let Some(conv_seq) = row.try_get::<Option<i64>, _>(3)? else {
-        error!(%timeline, seq, "an entry leads to no message: served as gone");
-        return Ok(builder.add(seq, PageEntry::Gone));
-    };
-    let Some(encoded) = row.try_get::<Option<&[u8]>, _>(4)? else {
-        return Ok(builder.add(seq, PageEntry::Gone));
-    };
-    let entry = Body::from_stored(encoded, conv_seq.cast_unsigned()).map_or_else(
-        || {
-            error!(%timeline, seq, "a stored message cannot be decoded: served as gone");
-            PageEntry::Gone
-        },
-        PageEntry::Msg,
-    );
-    Ok(builder.add(seq, entry))
+fn entry(seq: i64, row: &MySqlRow) -> Result<Row<'_>, sqlx::Error> {
+    Ok(Row { seq: seq.cast_unsigned(), conv_seq: row.try_get(3)?, encoded: row.try_get(4)? })
 }
 
 /// A timeline's head and floor from two columns; NULL if there is no such timeline.
 fn bounds_of(row: &MySqlRow, column: usize) -> Result<Bounds, sqlx::Error> {
     let (head, floor): (Option<i64>, Option<i64>) = (row.try_get(column)?, row.try_get(column + 1)?);
-    Ok(head.zip(floor).map_or_else(Bounds::default, |(head, floor)| Bounds {
-        head: head.cast_unsigned(),
-        floor: floor.cast_unsigned(),
-    }))
+    Ok(head.zip(floor).map(|(head, floor)| Bounds::of_row(head, floor)).unwrap_or_default())
 }
 
 // The bounds, and the entries until those before one have more bytes than a page may: bodies that nobody takes are not

@@ -129,8 +129,7 @@ fn live(row: &MySqlRow) -> Result<Live> {
 }
 
 fn bounds(row: &MySqlRow) -> Result<(i64, Bounds)> {
-    let (head, floor): (i64, i64) = (row.try_get(1)?, row.try_get(2)?);
-    Ok((row.try_get(0)?, Bounds { head: head.cast_unsigned(), floor: floor.cast_unsigned() }))
+    Ok((row.try_get(0)?, Bounds::of_row(row.try_get(1)?, row.try_get(2)?)))
 }
 
 fn text(row: &MySqlRow, column: usize) -> Result<String> {

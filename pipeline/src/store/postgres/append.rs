@@ -2,13 +2,10 @@
 
 use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::{Executor as _, Row as _};
-use tidegate_proto::Refusal;
-use tidegate_proto::v1::Code;
 
 use super::{Store, error};
 use crate::record::Record;
-use crate::store::batch::{Batch, Fate, First, Known};
-use crate::store::server::places;
+use crate::store::batch::{Batch, First, Known};
 use crate::store::server::pool::within;
 use crate::store::server::written::{Claimed, Raised, Written, claim_order, draw_and_place};
 use crate::store::{Outcome, StoreError};
@@ -93,21 +90,8 @@ async fn read_back(
 
 /// What a row of `READ_BACK` says of a pair; `None` if it is damaged.
 fn known_of(row: &PgRow) -> Result<Option<Known>, sqlx::Error> {
-    let Ok(hash) = row.try_get::<&[u8], _>(1)?.try_into() else { return Ok(None) };
-    let fate = match row.try_get::<Option<i32>, _>(4)? {
-        Some(code) => {
-            let reason: Option<String> = row.try_get(5)?;
-            let code = Code::try_from(code).ok();
-            code.map(|code| Fate::Refused(Refusal::new(code, reason.unwrap_or_default())))
-        }
-        None => {
-            let send_time = row.try_get(2)?;
-            let seqs = |pairs: Vec<(i64, u64)>| pairs.iter().map(|(_, seq)| *seq).collect();
-            let seqs = row.try_get::<Option<&[u8]>, _>(3)?.and_then(places::decode).map(seqs);
-            seqs.map(|seqs| Fate::Stored { repeated: true, send_time, seqs })
-        }
-    };
-    Ok(fate.map(|fate| Known { hash, fate }))
+    let refused = row.try_get::<Option<i32>, _>(4)?.map(i64::from);
+    Ok(Known::of_row(row.try_get(1)?, refused, row.try_get(5)?, row.try_get(2)?, row.try_get(3)?))
 }
 
 /// Locks the heads of what gets entries and raises them.
@@ -124,20 +108,12 @@ async fn raise(
         .bind(raises.iter().map(|(place, _)| batch.timelines()[*place].as_str()).collect::<Vec<_>>())
         .bind(raises.iter().map(|(_, count)| *count).collect::<Vec<_>>());
     let rows = within::<PgConnection, _>(query.fetch_all(connection)).await?;
-    raised(batch, &rows).map_err(error::classify)
+    rows.iter().map(|row| raised(batch, row)).collect::<Result<_, _>>().map_err(error::classify)
 }
 
-/// The rows of `RAISE`.
-fn raised(batch: &Batch<'_>, rows: &[PgRow]) -> Result<Vec<Raised>, sqlx::Error> {
-    let mut raised = Vec::with_capacity(rows.len());
-    for row in rows {
-        let name: &str = row.try_get(0)?;
-        let place = batch.timelines().binary_search_by(|timeline| timeline.as_str().cmp(name));
-        let place = place.map_err(|_| sqlx::Error::Decode("a timeline that was not raised".into()))?;
-        let head: i64 = row.try_get(2)?;
-        raised.push(Raised { place, id: row.try_get(1)?, head: head.cast_unsigned() });
-    }
-    Ok(raised)
+/// A row of `RAISE`.
+fn raised(batch: &Batch<'_>, row: &PgRow) -> Result<Raised, sqlx::Error> {
+    Raised::of_row(batch, row.try_get::<&str, _>(0)?.as_bytes(), row.try_get(1)?, row.try_get(2)?)
 }
 
 async fn write(connection: &mut PgConnection, written: &Written<'_>) -> Result<(), StoreError> {

@@ -1,40 +1,16 @@
 //! Opens a database: what the server must be, schema, epoch, sessions.
 
-use std::fmt;
 use std::str::FromStr as _;
 
 use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{ConnectOptions as _, Connection as _, Executor as _, Row as _};
 
-use super::{Store, error};
+use super::{Config, Store, error};
 use crate::store::StoreError;
 use crate::store::server::draw_epoch;
 use crate::store::server::open::OpenError;
 use crate::store::server::pool::{Engine, LOCK_LIMIT, Pool, STATEMENT_LIMIT, limited};
-
-/// Which database, and how many connections it gets.
-#[derive(Clone)]
-pub struct Config {
-    /// `postgres://user:password@host:port/database`; the parameters that libpq knows may follow (`sslmode`, …).
-    pub url: String,
-    /// The most connections at once.
-    pub connections: u32,
-}
-
-impl Config {
-    /// The usual settings for a database.
-    pub fn new(url: impl Into<String>) -> Self {
-        Self { url: url.into(), connections: CONNECTIONS }
-    }
-}
-
-impl fmt::Debug for Config {
-    /// Without the URL, which has the password.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Config").field("connections", &self.connections).finish_non_exhaustive()
-    }
-}
 
 impl Store {
     /// Connects to the database, which must be there, and brings its schema up to date.
@@ -57,7 +33,7 @@ impl Store {
         let rows = sqlx::query(FIRST_ROWS).bind(draw_epoch());
         limited(rows.execute(&mut connection)).await.map_err(failed)?;
         limited(connection.close()).await.map_err(failed)?;
-        Ok(Self { pool: Pool::new(options, config.connections).into(), walk: Default::default() })
+        Ok(Self::new(Pool::new(options, config.connections)))
     }
 }
 
@@ -100,8 +76,6 @@ impl Engine for PgConnection {
 static MIGRATIONS: Migrator = sqlx::migrate!("src/store/postgres/migrations");
 
 const FORM: &str = "postgres://user:password@host:port/database";
-/// Enough for a pipeline's batches and the pages of a gateway's sessions; a server has a hundred or so for all.
-const CONNECTIONS: u32 = 16;
 /// Each text there is.
 const STATEMENTS: usize = 64;
 /// GENERATED … AS IDENTITY and MATERIALIZED.

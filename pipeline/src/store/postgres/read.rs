@@ -4,14 +4,12 @@ use sqlx::Row as _;
 use sqlx::postgres::{PgConnection, PgRow};
 use tidegate_proto::id::{DeviceId, UserId};
 use tidegate_proto::timeline::Timeline;
-use tracing::error;
 
 use super::{Store, error};
-use crate::body::Body;
-use crate::store::page::PageBuilder;
+use crate::store::page::{PageBuilder, Row};
 use crate::store::server::pool::within;
 use crate::store::server::saturated;
-use crate::store::{Bounds, Inbox, Page, PageEntry, Range, StoreError};
+use crate::store::{Bounds, Inbox, Page, Range, StoreError};
 
 impl Store {
     /// See [`crate::store::Store::page`].
@@ -37,7 +35,7 @@ impl Store {
         let rows = within::<PgConnection, _>(query.fetch_all(&mut *lent)).await?;
         lent.give_back();
         let mut builder = PageBuilder::new(range, limit, max_bytes);
-        fill(&mut builder, timeline, max_bytes, &rows).map_err(error::classify)?;
+        fill(&mut builder, timeline, &rows).map_err(error::classify)?;
         Ok(builder.finish(timeline))
     }
 
@@ -77,56 +75,26 @@ impl Store {
 }
 
 /// Adds the rows of a page.
-fn fill(
-    builder: &mut PageBuilder,
-    timeline: &Timeline,
-    max_bytes: usize,
-    rows: &[PgRow],
-) -> Result<(), sqlx::Error> {
-    let mut bytes = 0;
+fn fill(builder: &mut PageBuilder, timeline: &Timeline, rows: &[PgRow]) -> Result<(), sqlx::Error> {
+    let mut entries = Vec::with_capacity(rows.len());
     for row in rows {
-        bytes += row.try_get::<Option<&[u8]>, _>(4)?.map_or(0, <[u8]>::len);
-        if !add(builder, timeline, row)? {
-            return Ok(());
+        builder.bounds(bounds_of(row, 0)?);
+        if let Some(seq) = row.try_get::<Option<i64>, _>(2)? {
+            entries.push(entry(seq, row)?);
         }
     }
-    if bytes > max_bytes {
-        builder.end();
-    }
+    builder.add_rows(timeline, entries);
     Ok(())
 }
 
-/// Adds a row of a page; whether more are wanted.
-fn add(builder: &mut PageBuilder, timeline: &Timeline, row: &PgRow) -> Result<bool, sqlx::Error> {
-    builder.bounds(bounds_of(row, 0)?);
-    let Some(seq) = row.try_get::<Option<i64>, _>(2)? else {
-        return Ok(false);
-    };
-    let seq = seq.cast_unsigned();
-    let Some(conv_seq) = row.try_get::<Option<i64>, _>(3)? else {
-        error!(%timeline, seq, "an entry leads to no message: served as gone");
-        return Ok(builder.add(seq, PageEntry::Gone));
-    };
-    let Some(encoded) = row.try_get::<Option<&[u8]>, _>(4)? else {
-        return Ok(builder.add(seq, PageEntry::Gone));
-    };
-    let entry = Body::from_stored(encoded, conv_seq.cast_unsigned()).map_or_else(
-        || {
-            error!(%timeline, seq, "a stored message cannot be decoded: served as gone");
-            PageEntry::Gone
-        },
-        PageEntry::Msg,
-    );
-    Ok(builder.add(seq, entry))
+fn entry(seq: i64, row: &PgRow) -> Result<Row<'_>, sqlx::Error> {
+    Ok(Row { seq: seq.cast_unsigned(), conv_seq: row.try_get(3)?, encoded: row.try_get(4)? })
 }
 
 /// A timeline's head and floor from two columns; NULL if there is no such timeline.
 fn bounds_of(row: &PgRow, column: usize) -> Result<Bounds, sqlx::Error> {
     let (head, floor): (Option<i64>, Option<i64>) = (row.try_get(column)?, row.try_get(column + 1)?);
-    Ok(head.zip(floor).map_or_else(Bounds::default, |(head, floor)| Bounds {
-        head: head.cast_unsigned(),
-        floor: floor.cast_unsigned(),
-    }))
+    Ok(head.zip(floor).map(|(head, floor)| Bounds::of_row(head, floor)).unwrap_or_default())
 }
 
 // Entries until those before one have more bytes than a page may: bodies that nobody takes are not sent, and one too many

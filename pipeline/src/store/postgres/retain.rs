@@ -103,7 +103,7 @@ fn live((id, send_time, places): (i64, i64, Vec<u8>)) -> Live {
 }
 
 fn bounds((id, head, floor): (i64, i64, i64)) -> (i64, Bounds) {
-    (id, Bounds { head: head.cast_unsigned(), floor: floor.cast_unsigned() })
+    (id, Bounds::of_row(head, floor))
 }
 
 /// Timelines, floors to come from, floors to go to.

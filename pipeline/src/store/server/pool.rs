@@ -25,7 +25,7 @@ pub(in crate::store) trait Engine: Connection + Sized {
 }
 
 /// The connections to a server.
-pub(in crate::store) struct Pool<C: Engine> {
+pub(in crate::store) struct Pool<C: Connection> {
     options: C::Options,
     count: u32,
     permits: Semaphore,
@@ -33,7 +33,7 @@ pub(in crate::store) struct Pool<C: Engine> {
 }
 
 /// A connection while it is lent.
-pub(in crate::store) struct Lent<'a, C: Engine> {
+pub(in crate::store) struct Lent<'a, C: Connection> {
     connection: C,
     pool: &'a Pool<C>,
     _permit: SemaphorePermit<'a>,
@@ -86,7 +86,7 @@ impl<C: Engine> Pool<C> {
     }
 }
 
-impl<C: Engine> Lent<'_, C> {
+impl<C: Connection> Lent<'_, C> {
     /// Its work ended cleanly, outside of any transaction.
     pub(in crate::store) fn give_back(self) {
         if !self.pool.permits.is_closed() {
@@ -113,7 +113,7 @@ pub(in crate::store) async fn limited<T>(
     })
 }
 
-impl<C: Engine> Deref for Lent<'_, C> {
+impl<C: Connection> Deref for Lent<'_, C> {
     type Target = C;
 
     fn deref(&self) -> &C {
@@ -121,13 +121,13 @@ impl<C: Engine> Deref for Lent<'_, C> {
     }
 }
 
-impl<C: Engine> DerefMut for Lent<'_, C> {
+impl<C: Connection> DerefMut for Lent<'_, C> {
     fn deref_mut(&mut self) -> &mut C {
         &mut self.connection
     }
 }
 
-impl<C: Engine> fmt::Debug for Pool<C> {
+impl<C: Connection> fmt::Debug for Pool<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Not the options: they have the password.
         f.debug_struct("Pool")

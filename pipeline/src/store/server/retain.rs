@@ -6,9 +6,9 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::floors::{self, Candidate, Part};
-use super::places;
 use super::pool::{Engine, Lent, Pool, within};
 use crate::store::age::{Age, Aged};
+use crate::store::places;
 use crate::store::{Bounds, Removed, Retention, StoreError};
 
 /// A message that has entries, or had.

@@ -4,8 +4,7 @@
 use crate::record::Record;
 use crate::store::StoreError;
 use crate::store::batch::{Batch, Fate, Known};
-
-use super::places;
+use crate::store::places;
 
 /// A batch whose claims stand in the database, those that were there before beside its own.
 #[derive(Debug)]
@@ -23,6 +22,20 @@ pub(in crate::store) struct Raised {
     pub(in crate::store) place: usize,
     pub(in crate::store) id: i64,
     pub(in crate::store) head: u64,
+}
+
+impl Raised {
+    /// What a row says of a timeline of the batch.
+    pub(in crate::store) fn of_row(
+        batch: &Batch<'_>,
+        name: &[u8],
+        id: i64,
+        head: i64,
+    ) -> Result<Self, sqlx::Error> {
+        let place = batch.timelines().binary_search_by(|timeline| timeline.as_str().as_bytes().cmp(name));
+        let place = place.map_err(|_| sqlx::Error::Decode("a timeline that was not raised".into()))?;
+        Ok(Self { place, id, head: head.cast_unsigned() })
+    }
 }
 
 /// The rows that a batch adds.

@@ -8,17 +8,15 @@
 
 use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
-use tidegate_proto::Refusal;
-use tidegate_proto::v1::Code;
 
 use super::heads::Last;
 use super::row::{bytes, head, integer};
 use super::script::{Answers, Script};
 use super::writer::Writing;
 use super::written::{Found, Written};
-use super::{Store, error, placements};
+use super::{Store, error};
 use crate::record::Record;
-use crate::store::batch::{Batch, Fate, First, Known};
+use crate::store::batch::{Batch, First, Known};
 use crate::store::{Outcome, StoreError};
 
 impl Store {
@@ -136,22 +134,9 @@ impl Found {
 
 /// What a row of `FIND_NAMES` says of a pair that was there before; `None` if it is damaged.
 fn known(row: &SqliteRow) -> Result<Option<Known>, StoreError> {
-    let Ok(hash) = bytes(row, 1)?.try_into() else { return Ok(None) };
     let refused: Option<i64> = row.try_get_unchecked(4).map_err(error::classify)?;
-    let fate = match refused {
-        Some(code) => {
-            let code = i32::try_from(code).ok().and_then(|code| Code::try_from(code).ok());
-            let reason: String = row.try_get_unchecked(5).map_err(error::classify)?;
-            code.map(|code| Fate::Refused(Refusal::new(code, reason)))
-        }
-        None => {
-            let send_time = integer(row, 2)?;
-            let seqs = |pairs: Vec<(i64, u64)>| pairs.iter().map(|(_, seq)| *seq).collect();
-            let seqs = placements::decode(bytes(row, 3)?).map(seqs);
-            seqs.map(|seqs| Fate::Stored { repeated: true, send_time, seqs })
-        }
-    };
-    Ok(fate.map(|fate| Known { hash, fate }))
+    let reason: Option<String> = row.try_get_unchecked(5).map_err(error::classify)?;
+    Ok(Known::of_row(bytes(row, 1)?, refused, reason, integer(row, 2)?, Some(bytes(row, 3)?)))
 }
 
 /// The place that was bound with a row and came back with it, in its first column.

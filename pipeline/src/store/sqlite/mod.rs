@@ -19,7 +19,6 @@ mod error;
 mod floors;
 mod heads;
 mod open;
-mod placements;
 mod read;
 mod readers;
 mod retain;

@@ -5,14 +5,12 @@ use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
 use tidegate_proto::id::{DeviceId, UserId};
 use tidegate_proto::timeline::Timeline;
-use tracing::error;
 
 use super::row::{bounds, bounds_of};
 use super::script::Script;
 use super::{Store, error};
-use crate::body::Body;
-use crate::store::page::PageBuilder;
-use crate::store::{Bounds, Inbox, Page, PageEntry, Range, StoreError};
+use crate::store::page::{PageBuilder, Row};
+use crate::store::{Bounds, Inbox, Page, Range, StoreError};
 
 impl Store {
     /// See [`crate::store::Store::page`].
@@ -90,22 +88,8 @@ fn add(builder: &mut PageBuilder, timeline: &Timeline, row: &SqliteRow) -> Resul
     let Some(seq) = row.try_get_unchecked::<Option<i64>, _>(2)? else {
         return Ok(false);
     };
-    let seq = seq.cast_unsigned();
-    let Some(conv_seq) = row.try_get_unchecked::<Option<i64>, _>(3)? else {
-        error!(%timeline, seq, "an entry leads to no message: served as gone");
-        return Ok(builder.add(seq, PageEntry::Gone));
-    };
-    let Some(encoded) = row.try_get_unchecked::<Option<&[u8]>, _>(4)? else {
-        return Ok(builder.add(seq, PageEntry::Gone));
-    };
-    let entry = Body::from_stored(encoded, conv_seq.cast_unsigned()).map_or_else(
-        || {
-            error!(%timeline, seq, "a stored message cannot be decoded: served as gone");
-            PageEntry::Gone
-        },
-        PageEntry::Msg,
-    );
-    Ok(builder.add(seq, entry))
+    let (conv_seq, encoded) = (row.try_get_unchecked(3)?, row.try_get_unchecked(4)?);
+    Ok(builder.add_row(timeline, Row { seq: seq.cast_unsigned(), conv_seq, encoded }))
 }
 
 fn saturated(figure: u64) -> i64 {

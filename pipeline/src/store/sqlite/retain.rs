@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 
 use sqlx::sqlite::SqliteRow;
 
+use super::Store;
 use super::floors::{floor_of, floors_of, select_floors};
 use super::row::{bytes, integer};
 use super::script::Script;
-use super::{Store, placements};
 use crate::store::age::{Age, Aged};
-use crate::store::{Removed, Retention, StoreError};
+use crate::store::{Removed, Retention, StoreError, places};
 
 /// Where the passes over the tables stand between steps.
 #[derive(Debug, Default)]
@@ -201,8 +201,7 @@ impl Store {
 }
 
 pub(super) fn placements_of(row: &SqliteRow, column: usize) -> Result<Vec<(i64, u64)>, StoreError> {
-    placements::decode(bytes(row, column)?)
-        .ok_or_else(|| StoreError::Damaged("the seqs of a name".to_owned()))
+    places::decode(bytes(row, column)?).ok_or_else(|| StoreError::Damaged("the seqs of a name".to_owned()))
 }
 
 fn integers(rows: &[SqliteRow], column: usize) -> Result<Vec<i64>, StoreError> {

@@ -37,7 +37,7 @@ pub(super) use bounds;
 /// A timeline's head and floor from two columns.
 pub(super) fn bounds_of(row: &SqliteRow, column: usize) -> Result<Bounds, sqlx::Error> {
     let (head, floor): (i64, i64) = (row.try_get_unchecked(column)?, row.try_get_unchecked(column + 1)?);
-    Ok(Bounds { head: head.cast_unsigned(), floor: floor.cast_unsigned() })
+    Ok(Bounds::of_row(head, floor))
 }
 
 pub(super) fn integer(row: &SqliteRow, column: usize) -> Result<i64, StoreError> {

@@ -4,10 +4,10 @@ use smallvec::SmallVec;
 use tidegate_proto::Refusal;
 
 use super::heads::Last;
-use super::placements;
 use super::script::Script;
 use crate::record::Record;
 use crate::store::batch::{Batch, Fate, First, Known};
+use crate::store::places;
 
 /// What the store has of a batch when its transaction begins.
 pub(super) struct Found {
@@ -135,7 +135,7 @@ impl<'a> Written<'a> {
 impl New<'_> {
     fn bind_name(&self, script: &mut Script) {
         bind_name(script, self.id, self.record);
-        script.bind(placements::encode(self.places.iter().copied()));
+        script.bind(places::encode(self.places.iter().copied()));
     }
 }
 

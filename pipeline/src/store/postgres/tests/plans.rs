@@ -3,7 +3,7 @@
 use sqlx::{AssertSqlSafe, Executor as _, Row as _};
 
 use super::*;
-use crate::store::postgres::{append, cursors, read, retain};
+use crate::store::postgres::{append, read, retain, serve};
 
 /// The plan for arguments that are not known, as it is cached.
 async fn plan(store: &Store, sql: &str) -> String {
@@ -28,7 +28,7 @@ async fn every_statement_uses_its_index() {
         (append::READ_BACK, &["names_pkey", "messages_pkey"]),
         (append::RAISE, &[]),
         (append::WRITE, &[]),
-        (cursors::SAVE, &[]),
+        (serve::SAVE, &[]),
         (read::PAGE_AFTER, &["heads_pkey", "entries_pkey", "messages_pkey"]),
         (read::PAGE_BEFORE, &["heads_pkey", "entries_pkey", "messages_pkey"]),
         (read::INBOX, &["cursors_pkey", "heads_pkey"]),

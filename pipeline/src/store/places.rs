@@ -1,7 +1,9 @@
-//! Where a message's entries stand, as `names.placements` keeps it: (timeline, seq) pairs of varints, the conversation
-//! first, then each inbox in the order of the record's recipients.
+//! Where a message's entries stand, as a column keeps it: (timeline, seq) pairs of varints, the conversation first, then
+//! each inbox in the order of the record's recipients. Pure.
 
 use prost::encoding::{decode_varint, encode_varint};
+
+use crate::store::StoreError;
 
 /// The pairs as bytes.
 pub(super) fn encode(pairs: impl Iterator<Item = (i64, u64)>) -> Vec<u8> {
@@ -23,6 +25,11 @@ pub(super) fn decode(mut bytes: &[u8]) -> Option<Vec<(i64, u64)>> {
     Some(pairs)
 }
 
+/// The pairs in `bytes`, which must be some.
+pub(super) fn required(bytes: &[u8]) -> Result<Vec<(i64, u64)>, StoreError> {
+    decode(bytes).ok_or_else(|| StoreError::Damaged("the places of a message".to_owned()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -35,5 +42,6 @@ mod tests {
         }
         assert_eq!(decode(&[1]), None);
         assert_eq!(decode(&[0xff; 11]), None);
+        assert!(matches!(required(&[1]), Err(StoreError::Damaged(_))));
     }
 }
