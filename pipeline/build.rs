@@ -1,7 +1,37 @@
-//! `sqlx::migrate!` reads the folders of migrations; cargo must know that a file was added there.
+//! Generates the gRPC services from the .proto files of `tidegate-proto`, whose types they share, with protox, so no
+//! protoc is needed; and has cargo notice a migration that was added, since `sqlx::migrate!` reads folders.
+
+use std::path::PathBuf;
 
 fn main() {
     for engine in ["mysql", "postgres", "sqlite"] {
         println!("cargo:rerun-if-changed=src/store/{engine}/migrations");
     }
+    services();
 }
+
+fn services() {
+    println!("cargo:rerun-if-changed={PROTO}");
+    let mut compiler = protox::Compiler::new([PROTO]).expect("the folder of the .proto files is there");
+    compiler.include_source_info(true).include_imports(true);
+    let set = compiler.open_files(FILES).expect("the .proto files compile").file_descriptor_set();
+
+    let out = PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
+    let mut builder = tonic_prost_build::configure().bytes(".tidegate.v1.Push.msg");
+    for file in set.file.iter().filter(|file| !FILES.contains(&file.name())) {
+        let messages = file.message_type.iter().map(|message| message.name());
+        for name in messages.chain(file.enum_type.iter().map(|one| one.name())) {
+            // The protocol crate has generated it.
+            let shared = format!("::tidegate_proto::v1::{name}");
+            builder = builder.extern_path(format!(".{}.{name}", file.package()), shared);
+        }
+    }
+    std::fs::write(out.join(DESCRIPTORS), prost::Message::encode_to_vec(&set)).expect("OUT_DIR is writable");
+    builder.compile_fds(set).expect("the services are generated");
+}
+
+const PROTO: &str = "../proto/proto";
+/// The files that are generated here.
+const FILES: [&str; 1] = ["tidegate/v1/link.proto"];
+/// Where all descriptors are written for reflection.
+const DESCRIPTORS: &str = "services.bin";

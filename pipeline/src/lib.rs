@@ -9,5 +9,6 @@ pub mod metrics;
 pub mod presence;
 pub mod pusher;
 pub mod record;
+pub mod rpc;
 pub mod sequencer;
 pub mod store;

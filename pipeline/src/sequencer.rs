@@ -104,7 +104,7 @@ impl Sequencer {
             Outcome::Stored(stored) => Some(Placed { record, stored }),
             Outcome::Refused(_) => None,
         });
-        self.pusher.push(&stored.collect::<Vec<_>>()).await;
+        self.pusher.push(&stored.collect::<Vec<_>>(), &[]).await;
     }
 }
 

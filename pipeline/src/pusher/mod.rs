@@ -15,7 +15,7 @@ use tracing::warn;
 
 use crate::presence::{Presence, Routes};
 use link::Link;
-use plan::Placed;
+use plan::{Placed, Rejected};
 
 /// Selects gateways by presence and hands each one batch.
 #[derive(Debug)]
@@ -30,16 +30,19 @@ impl Pusher {
         Self { presence, links: links.into_iter().collect() }
     }
 
-    /// Hands over what a batch has stored: one look at presence, each message encoded once, one batch a gateway.
-    pub async fn push(&self, placed: &[Placed<'_>]) {
+    /// Hands over what a batch has stored, and the refusals of those whose waiters were answered before: one look at
+    /// presence, each message encoded once, one batch a gateway.
+    pub async fn push(&self, placed: &[Placed<'_>], rejected: &[Rejected<'_>]) {
         let users = plan::users(placed);
-        let Some(routes) = self.routes(&users).await else {
+        let routes = self.routes(&users).await;
+        if routes.is_none() {
             // Nobody knows who is where: every gateway compares its sessions' heads with the store.
             self.links.values().for_each(Link::check_all);
-            return;
-        };
-        let routes: HashMap<&UserId, Routes> = users.iter().zip(routes).collect();
-        for (gateway, batch) in plan::batches(placed, &routes) {
+        }
+        let routes: HashMap<&UserId, Routes> = users.iter().zip(routes.unwrap_or_default()).collect();
+        let mut batches = plan::batches(placed, &routes);
+        plan::reject(rejected, &mut batches);
+        for (gateway, batch) in batches {
             if let Some(link) = self.links.get(&gateway) {
                 link.send(batch);
             }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use smallvec::SmallVec;
+use tidegate_proto::Refusal;
 use tidegate_proto::id::UserId;
 use tidegate_proto::timeline::Timeline;
 use tidegate_proto::v1::{Receipt, ReceiptStatus};
@@ -21,6 +22,15 @@ pub struct Placed<'a> {
     pub record: &'a Record,
     /// Its seqs.
     pub stored: &'a Stored,
+}
+
+/// A record that is not stored, and why.
+#[derive(Debug)]
+pub struct Rejected<'a> {
+    /// The record as it came from the log.
+    pub record: &'a Record,
+    /// What its sender is told.
+    pub refusal: &'a Refusal,
 }
 
 /// The users whose routes are needed, each once.
@@ -63,6 +73,17 @@ pub fn batches(placed: &[Placed<'_>], routes: &HashMap<&UserId, Routes>) -> BTre
     batches
 }
 
+/// Adds REJECTED for the sessions that sent what is not stored; for a log whose waiters were answered before.
+pub fn reject(rejected: &[Rejected<'_>], batches: &mut BTreeMap<Arc<str>, Batch>) {
+    for Rejected { record, refusal } in rejected {
+        if let Some(origin) = &record.origin {
+            let receipt = rejected_receipt(record, refusal);
+            let batch = batches.entry(origin.gateway.clone()).or_default();
+            batch.receipts.push((origin.incarnation, origin.session, receipt));
+        }
+    }
+}
+
 type Holders = BTreeMap<Arc<str>, SmallVec<[(UserId, u64); 2]>>;
 
 /// The gateways that hold a recipient, each with the recipients it holds.
@@ -98,11 +119,23 @@ fn stored_receipt(placed: &Placed<'_>) -> Receipt {
     }
 }
 
+fn rejected_receipt(record: &Record, refusal: &Refusal) -> Receipt {
+    Receipt {
+        local_id: record.local_id.as_str().to_owned(),
+        server_id: record.server_id.clone(),
+        status: ReceiptStatus::Rejected as i32,
+        code: refusal.code as i32,
+        message: refusal.message.clone(),
+        retry_after_ms: refusal.retry_after_ms,
+        ..Receipt::default()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use smallvec::smallvec;
     use tidegate_proto::id::{DeviceId, LocalId};
-    use tidegate_proto::v1::Msg;
+    use tidegate_proto::v1::{Code, Msg};
 
     use super::*;
     use crate::presence::contract::route;
@@ -159,6 +192,17 @@ mod tests {
         assert!(batches["two"].pushes.is_empty());
         let (incarnation, session, receipt) = &batches["one"].receipts[0];
         assert_eq!((*incarnation, *session, receipt.seq, receipt.conv_seq), (7, 1, 5, 3));
+    }
+
+    #[test]
+    fn a_refused_record_is_a_receipt_for_its_origin() {
+        let record = record("two");
+        let refusal = Refusal::new(Code::Conflict, "another body");
+        let mut batches = BTreeMap::new();
+        reject(&[Rejected { record: &record, refusal: &refusal }], &mut batches);
+        let (incarnation, session, receipt) = &batches["two"].receipts[0];
+        assert_eq!((*incarnation, *session, receipt.code()), (7, 1, Code::Conflict));
+        assert_eq!((receipt.status(), &*receipt.local_id), (ReceiptStatus::Rejected, "l"));
     }
 
     #[test]
