@@ -2,13 +2,14 @@
 //!
 //! `cargo run --release -p tidegate-pipeline --example store_bench -- [--users N] [--contacts N] [--messages N]
 //! [--batches 1,10,50,500,2000] [--writers N] [--rate N] [--content-bytes N] [--seconds N] [--wal-mib N]
-//! [--store PATH|postgres://…|mysql://…]`
+//! [--stored N] [--store PATH|postgres://…|mysql://…]`
 //!
 //! The store is a SQLite file, which is made anew, or an empty database on a server. With `--writers` so many append
 //! beside each other, each in batches of its own.
 //! With `--contacts` each user writes to so many others, else to anybody. After `--messages` messages in batches of
 //! 2,000 it appends for about `--seconds` of each size of batch, then single messages at `--rate` a second. CPU is the
-//! whole process's, less the making of messages.
+//! whole process's, less the making of messages. With `--stored` the store may hold so many of earlier runs, and they and
+//! what is added stay; otherwise all is removed at the end, to measure retention.
 
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -32,6 +33,7 @@ struct Options {
     rate: Option<u64>,
     wal_mib: Option<u64>,
     writers: usize,
+    stored: Option<u64>,
     store: String,
 }
 
@@ -39,7 +41,8 @@ struct Options {
 async fn main() {
     let options = options();
     let store = open(&options).await;
-    let mut source = Source { options: &options, random: 0x9e37_79b9_7f4a_7c15, sent: 0 };
+    let mut source =
+        Source { options: &options, random: 0x9e37_79b9_7f4a_7c15, sent: options.stored.unwrap_or(0) };
 
     let stop = CancellationToken::new();
     let work = async {
@@ -60,10 +63,13 @@ async fn open(options: &Options) -> Store {
         let store = Store::connect(store, 16).await.expect("the database opens");
         let nobody = Timeline::inbox(&Source::user(0));
         let bounds = store.heads(&[nobody]).await.expect("it reads");
-        assert_eq!(bounds[0].head, 0, "the database has messages of an earlier run: give an empty one");
+        assert!(
+            bounds[0].head == 0 || options.stored.is_some(),
+            "the database has messages of an earlier run: give an empty one, or --stored"
+        );
         return store;
     }
-    for end in ["", "-wal", "-shm"] {
+    for end in ["", "-wal", "-shm"].into_iter().filter(|_| options.stored.is_none_or(|stored| stored == 0)) {
         let _ = std::fs::remove_file(format!("{store}{end}"));
     }
     let mut config = Config::new(store);
@@ -81,7 +87,9 @@ async fn measure(store: &Store, source: &mut Source<'_>) {
         measure_calm(store, source, rate).await;
     }
     measure_reads(store, source).await;
-    measure_retention(store).await;
+    if options.stored.is_none() {
+        measure_retention(store).await;
+    }
 }
 
 /// Where the messages come from.
@@ -299,6 +307,7 @@ fn options() -> Options {
         rate: None,
         wal_mib: None,
         writers: 1,
+        stored: None,
         store: std::env::temp_dir().join("store_bench.db").display().to_string(),
     };
     let mut arguments = std::env::args().skip(1);
@@ -314,6 +323,7 @@ fn options() -> Options {
             "--wal-mib" => options.wal_mib = Some(number()),
             "--seconds" => options.seconds = number(),
             "--writers" => options.writers = number() as usize,
+            "--stored" => options.stored = Some(number()),
             "--store" => options.store = value,
             "--batches" => {
                 let sizes = value.split(',').map(|size| size.parse().expect("--batches needs numbers"));
