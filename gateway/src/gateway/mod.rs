@@ -17,6 +17,7 @@ use tidegate_pipeline::presence::Presence;
 use tidegate_pipeline::pusher::link::Receiver;
 use tidegate_pipeline::record::Origin;
 use tidegate_pipeline::store::Store;
+use tidegate_pipeline::submit::Submitter;
 use tidegate_proto::v1::CloseCode;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -31,7 +32,7 @@ use crate::transport::{Accept, Transport};
 
 /// What a gateway's sessions share. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Gateway(Arc<Shared>);
+pub struct Gateway(pub(crate) Arc<Shared>);
 
 /// The parts, for the assembly.
 #[derive(Debug)]
@@ -92,6 +93,11 @@ impl Gateway {
     /// Where sessions are found.
     pub fn hub(&self) -> &Arc<Hub> {
         &self.0.hub
+    }
+
+    /// Sends for backends to this gateway's log.
+    pub fn submitter(&self) -> Submitter {
+        Submitter::new(self.0.parts.log.clone(), self.0.parts.metrics.pipeline().clone())
     }
 
     /// Tells every session to go, each with a time of its own to come back within `spread_ms` and other gateways to go

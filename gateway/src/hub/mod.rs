@@ -60,6 +60,13 @@ impl Hub {
         self.each(user, |mailbox| mailbox.push(seq, body, origin == Some(mailbox.session())));
     }
 
+    /// Hands a message that is stored nowhere to the user's sessions; how many took it.
+    pub fn pass(&self, user: &UserId, body: &Body) -> u32 {
+        let mut taken = 0;
+        self.each(user, |mailbox| taken += u32::from(mailbox.pass(body)));
+        taken
+    }
+
     /// Tells the user's sessions that his inbox has at least that head.
     pub fn mark(&self, user: &UserId, head: u64) {
         self.each(user, |mailbox| mailbox.mark(head));
@@ -81,11 +88,21 @@ impl Hub {
         }
     }
 
-    /// Tells a session to end, if it is still here.
-    pub fn notify(&self, session: u64, notice: Notice) {
-        if let Some(mailbox) = self.number_shard(session).lock().get(&session) {
-            mailbox.notice(notice);
-        }
+    /// Tells a session to end; whether it is still here.
+    pub fn notify(&self, session: u64, notice: Notice) -> bool {
+        let shard = self.number_shard(session).lock();
+        let mailbox = shard.get(&session);
+        mailbox.map(|mailbox| mailbox.notice(notice)).is_some()
+    }
+
+    /// Tells the user's sessions to end; how many there are.
+    pub fn notify_user(&self, user: &UserId, notice: &Notice) -> u32 {
+        let mut told = 0;
+        self.each(user, |mailbox| {
+            mailbox.notice(notice.clone());
+            told += 1;
+        });
+        told
     }
 
     /// Tells every session to end; `notice` is made for each.
@@ -105,9 +122,9 @@ impl Hub {
         self.live.load(Ordering::Relaxed)
     }
 
-    fn each(&self, user: &UserId, tell: impl Fn(&Mailbox)) {
+    fn each(&self, user: &UserId, tell: impl FnMut(&Mailbox)) {
         if let Some(sessions) = self.user_shard(user).lock().get(user) {
-            sessions.iter().for_each(|mailbox| tell(mailbox));
+            sessions.iter().map(|mailbox| &**mailbox).for_each(tell);
         }
     }
 
@@ -162,6 +179,16 @@ mod tests {
         hub.push(&user(), 5, &body(), Some(2));
         let own = |mailbox: &Mailbox| mailbox.take().pushes.iter().map(|push| push.own).collect::<Vec<_>>();
         assert_eq!((own(&one), own(&two)), (vec![false], vec![true]));
+    }
+
+    #[test]
+    fn what_is_stored_nowhere_goes_to_every_session_of_one_user() {
+        let hub = Hub::new();
+        let (one, two) = (mailbox(1), mailbox(2));
+        let _places = [hub.join(user(), one.clone()), hub.join(user(), two.clone())];
+        assert_eq!(hub.pass(&user(), &body()), 2);
+        assert_eq!(hub.pass(&UserId::new("bob").unwrap(), &body()), 0);
+        assert_eq!((one.take().passing.len(), two.take().passing.len()), (1, 1));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! Handles are made once and kept by whoever counts: a message costs some additions and no look-up.
 
 mod histogram;
+mod rejected;
 
 use std::fmt;
 
@@ -15,8 +16,10 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
 pub use self::histogram::Histogram;
+pub use self::rejected::Rejected;
 use crate::log::Log;
 use crate::pusher::link;
+use crate::rpc;
 
 /// Counters by one label.
 pub type Counters = Family<Label, Counter>;
@@ -30,6 +33,12 @@ pub struct Metrics {
     pub messages: Counters,
     /// What was dropped, by reason, by the edge too.
     pub drops: Counters,
+    /// Of `messages`: came from clients and backends.
+    pub received: Counter,
+    /// Of `messages`: answered ACCEPTED.
+    pub accepted: Counter,
+    /// Messages refused.
+    pub rejected: Rejected,
     /// Of `messages`: on disk for the first time.
     pub stored: Counter,
     /// Of `messages`: sent again, and found stored.
@@ -46,6 +55,8 @@ pub struct Metrics {
     pub append_retried: Counter,
     /// Of `append_failures`: given up.
     pub append_given_up: Counter,
+    /// Of the gRPC server.
+    pub rpc: rpc::Metrics,
 }
 
 impl Default for Metrics {
@@ -54,6 +65,9 @@ impl Default for Metrics {
         let stage = |stage| messages.get_or_create_owned(&[("stage", stage)]);
         let failure = |then| append_failures.get_or_create_owned(&[("then", then)]);
         Self {
+            received: stage("received"),
+            accepted: stage("accepted"),
+            rejected: Rejected::default(),
             stored: stage("stored"),
             repeated: stage("repeated"),
             link: link::Counters {
@@ -64,6 +78,7 @@ impl Default for Metrics {
             append_seconds: Histogram::new(SECONDS_BOUNDS),
             append_retried: failure("retried"),
             append_given_up: failure("given_up"),
+            rpc: rpc::Metrics::default(),
             messages,
             drops,
             append_failures,
@@ -75,6 +90,8 @@ impl Metrics {
     /// Makes them part of what is shown.
     pub fn register(&self, registry: &mut Registry) {
         registry.register("messages", "Messages by the stage they reached", self.messages.clone());
+        self.rejected.register(registry);
+        self.rpc.register(registry);
         registry.register("drops", "What was dropped, by reason", self.drops.clone());
         registry.register("store_batch_records", "Records of an append", self.batch_records.clone());
         registry.register(
