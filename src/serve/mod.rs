@@ -25,7 +25,8 @@ use tidegate_gateway::settings::Settings;
 use tidegate_gateway::transport::quic;
 use tidegate_pipeline::presence::{Presence, memory};
 use tidegate_pipeline::pusher::Pusher;
-use tidegate_pipeline::pusher::link::{self, Link};
+use tidegate_pipeline::pusher::dial::Dialer;
+use tidegate_pipeline::pusher::link;
 use tidegate_pipeline::sequencer::Sequencer;
 use tidegate_pipeline::store::Store;
 use tidegate_pipeline::{log, metrics};
@@ -112,7 +113,8 @@ impl Server {
         let (local, receiver) = link::local(counted.link.clone());
         let depths = metrics::Depths { log: log.clone(), link: receiver.depth() };
         registry.register_collector(Box::new(depths));
-        let pusher = Pusher::new(presence.clone(), [(GATEWAY_ID.into(), Link::Local(local))]);
+        let own = Some((GATEWAY_ID.into(), local));
+        let pusher = Pusher::new(presence.clone(), own, Dialer::default(), counted.pusher.clone());
 
         let gateway = Gateway::new(Parts {
             id: GATEWAY_ID.into(),

@@ -12,7 +12,8 @@ use prost::Message as _;
 use tempfile::TempDir;
 use tidegate_pipeline::presence::{Presence, memory};
 use tidegate_pipeline::pusher::Pusher;
-use tidegate_pipeline::pusher::link::{self, Link};
+use tidegate_pipeline::pusher::dial::Dialer;
+use tidegate_pipeline::pusher::link;
 use tidegate_pipeline::sequencer::Sequencer;
 use tidegate_pipeline::store::{Store, sqlite};
 use tidegate_pipeline::{log, metrics as pipeline};
@@ -67,7 +68,8 @@ impl World {
         counted.register(&mut registry);
         metrics.register(&mut registry);
         let (local, receiver) = link::local(counted.link.clone());
-        let pusher = Pusher::new(presence.clone(), [("g".into(), Link::Local(local))]);
+        let own = Some(("g".into(), local));
+        let pusher = Pusher::new(presence.clone(), own, Dialer::default(), counted.pusher.clone());
         tokio::spawn(Sequencer::new(store.clone(), pusher, counted).run(log::Reader::Embedded(reader)));
         let signer = Signer::open_or_make(folder.path()).unwrap();
         let gateway = Gateway::new(Parts {
