@@ -43,7 +43,7 @@ impl Operator {
     ) -> Self {
         let refused = Counters::default();
         // Shown from the start.
-        refused.get_or_create(&[("reason", "full")]);
+        drop(refused.get_or_create(&[("reason", "full")]));
         registry.register(
             "admin_refused",
             "Requests of operators that were refused, by reason",

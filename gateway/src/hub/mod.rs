@@ -55,9 +55,10 @@ impl Hub {
         Place { hub: self.clone(), user, mailbox }
     }
 
-    /// Hands an entry of the user's inbox to his sessions; `origin` is the session that sent it.
-    pub fn push(&self, user: &UserId, seq: u64, body: &Body, origin: Option<u64>) {
-        self.each(user, |mailbox| mailbox.push(seq, body, origin == Some(mailbox.session())));
+    /// Hands an entry of the user's inbox to his sessions, and says how many he has here; `origin` is the session that
+    /// sent it.
+    pub fn push(&self, user: &UserId, seq: u64, body: &Body, origin: Option<u64>) -> usize {
+        self.each(user, |mailbox| mailbox.push(seq, body, origin == Some(mailbox.session())))
     }
 
     /// Hands a message that is stored nowhere to the user's sessions; how many took it.
@@ -96,13 +97,8 @@ impl Hub {
     }
 
     /// Tells the user's sessions to end; how many there are.
-    pub fn notify_user(&self, user: &UserId, notice: &Notice) -> u32 {
-        let mut told = 0;
-        self.each(user, |mailbox| {
-            mailbox.notice(notice.clone());
-            told += 1;
-        });
-        told
+    pub fn notify_user(&self, user: &UserId, notice: &Notice) -> usize {
+        self.each(user, |mailbox| mailbox.notice(notice.clone()))
     }
 
     /// Tells every session to end; `notice` is made for each.
@@ -122,10 +118,11 @@ impl Hub {
         self.live.load(Ordering::Relaxed)
     }
 
-    fn each(&self, user: &UserId, tell: impl FnMut(&Mailbox)) {
-        if let Some(sessions) = self.user_shard(user).lock().get(user) {
-            sessions.iter().map(|mailbox| &**mailbox).for_each(tell);
-        }
+    fn each(&self, user: &UserId, mut tell: impl FnMut(&Mailbox)) -> usize {
+        let shard = self.user_shard(user).lock();
+        let Some(sessions) = shard.get(user) else { return 0 };
+        sessions.iter().for_each(|mailbox| tell(mailbox));
+        sessions.len()
     }
 
     fn user_shard(&self, user: &UserId) -> &Mutex<HashMap<UserId, Sessions>> {
@@ -176,7 +173,7 @@ mod tests {
         let hub = Hub::new();
         let (one, two) = (mailbox(1), mailbox(2));
         let _places = [hub.join(user(), one.clone()), hub.join(user(), two.clone())];
-        hub.push(&user(), 5, &body(), Some(2));
+        assert_eq!(hub.push(&user(), 5, &body(), Some(2)), 2);
         let own = |mailbox: &Mailbox| mailbox.take().pushes.iter().map(|push| push.own).collect::<Vec<_>>();
         assert_eq!((own(&one), own(&two)), (vec![false], vec![true]));
     }
@@ -199,6 +196,7 @@ mod tests {
         drop(place);
         assert_eq!(hub.live(), 0);
         assert_eq!(hub.users().flatten().count(), 0);
+        assert_eq!(hub.push(&user(), 5, &body(), None), 0);
         assert!(hub.number_shard(1).lock().is_empty());
     }
 }

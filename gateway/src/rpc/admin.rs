@@ -30,7 +30,7 @@ pub struct Admin {
 
 /// The service, for the pipeline's `rpc::Server::with`. Cancels `drain` when the process is to stop as by SIGTERM.
 pub fn service(gateway: &Gateway, drain: CancellationToken) -> AdminServiceServer<Admin> {
-    let admin = Admin { gateway: gateway.0.clone(), drain };
+    let admin = Admin { gateway: gateway.shared().clone(), drain };
     AdminServiceServer::new(admin).max_decoding_message_size(MAX_REQUEST_BYTES)
 }
 
@@ -117,7 +117,8 @@ impl Admin {
 
     /// Those here whatever presence knows of them, those elsewhere by their gateways' control channels.
     async fn kick_user(&self, user: &UserId) -> Result<u32, Status> {
-        let mut told = self.gateway.hub.notify_user(user, &registrar::kicked());
+        let here = self.gateway.hub.notify_user(user, &registrar::kicked());
+        let mut told = u32::try_from(here).unwrap_or(u32::MAX);
         let routes = self.routes(user).await.map_err(|error| unknown(&error))?;
         for (_, route) in routes.iter().filter(|(_, route)| route.gateway != self.gateway.parts.id) {
             self.tell(&route.gateway, route.incarnation, route.session).await?;

@@ -8,7 +8,8 @@ use tidegate_pipeline::rpc::volatile::Volatile;
 use tidegate_proto::id::UserId;
 use tonic::Status;
 
-use crate::gateway::{Gateway, Shared, now_ms};
+use crate::gateway::{Gateway, now_ms};
+use crate::hub::Hub;
 
 impl Sessions for Gateway {
     fn pass(&self, user: &UserId, body: &Body) -> u32 {
@@ -17,19 +18,16 @@ impl Sessions for Gateway {
 }
 
 /// `MsgService.SendMessage`: for the recipient.
-pub(super) fn send_message(gateway: &Shared, request: SendMsgRequest) -> Result<TakenBySessions, Status> {
+pub(super) fn send_message(hub: &Hub, request: SendMsgRequest) -> Result<TakenBySessions, Status> {
     let volatile = Volatile::forwarded(request.msg.unwrap_or_default(), now_ms());
     let volatile = volatile.map_err(|refusal| status::refused(&refusal))?;
-    Ok(TakenBySessions { sessions: gateway.hub.pass(&volatile.recipient, &volatile.body) })
+    Ok(TakenBySessions { sessions: hub.pass(&volatile.recipient, &volatile.body) })
 }
 
 /// `MsgService.SendMsgToUser`: for whoever is named.
-pub(super) fn send_msg_to_user(
-    gateway: &Shared,
-    request: SendMsgToUserRequest,
-) -> Result<TakenBySessions, Status> {
+pub(super) fn send_msg_to_user(hub: &Hub, request: SendMsgToUserRequest) -> Result<TakenBySessions, Status> {
     let user = UserId::new(&request.user).map_err(|refusal| status::refused(&refusal))?;
     let volatile = Volatile::forwarded(request.msg.unwrap_or_default(), now_ms());
     let volatile = volatile.map_err(|refusal| status::refused(&refusal))?;
-    Ok(TakenBySessions { sessions: gateway.hub.pass(&user, &volatile.body) })
+    Ok(TakenBySessions { sessions: hub.pass(&user, &volatile.body) })
 }

@@ -18,7 +18,7 @@ use prometheus_client::registry::Registry;
 pub use self::histogram::Histogram;
 pub use self::rejected::Rejected;
 use crate::log::Log;
-use crate::pusher::link;
+use crate::pusher::{self, link};
 use crate::rpc;
 
 /// Counters by one label.
@@ -43,8 +43,10 @@ pub struct Metrics {
     pub stored: Counter,
     /// Of `messages`: sent again, and found stored.
     pub repeated: Counter,
-    /// Of the link to the gateway.
+    /// Of the link to the gateway of this process.
     pub link: link::Counters,
+    /// Of the pusher and all its links.
+    pub pusher: pusher::metrics::Metrics,
     /// Records of an append.
     pub batch_records: Histogram,
     /// How long an append took, its commit included.
@@ -64,16 +66,18 @@ impl Default for Metrics {
         let [messages, drops, append_failures] = std::array::from_fn(|_| Counters::default());
         let stage = |stage| messages.get_or_create_owned(&[("stage", stage)]);
         let failure = |then| append_failures.get_or_create_owned(&[("then", then)]);
+        let link = link::Counters {
+            pushed: stage("pushed"),
+            full: drops.get_or_create_owned(&[("reason", "link_full")]),
+        };
         Self {
             received: stage("received"),
             accepted: stage("accepted"),
             rejected: Rejected::default(),
             stored: stage("stored"),
             repeated: stage("repeated"),
-            link: link::Counters {
-                pushed: stage("pushed"),
-                full: drops.get_or_create_owned(&[("reason", "link_full")]),
-            },
+            pusher: pusher::metrics::Metrics::new(link.clone()),
+            link,
             batch_records: Histogram::new(BATCH_BOUNDS),
             append_seconds: Histogram::new(SECONDS_BOUNDS),
             append_retried: failure("retried"),
@@ -104,6 +108,7 @@ impl Metrics {
             "Appends that failed, by what followed",
             self.append_failures.clone(),
         );
+        self.pusher.register(registry);
     }
 }
 

@@ -172,7 +172,7 @@ impl Drop for Place {
 
 /// Connections at once, of pushers and backends: each keeps one. A descriptor each.
 const MAX_CONNECTIONS: usize = 1_024;
-/// After this long without a byte a connection ends. A peer that lives answers a ping every 10 s; before the first one
+/// After this long without a byte a connection ends. A peer that lives answers a ping every 3 s; before the first one
 /// it has this long to say anything.
 const IDLE: Duration = Duration::from_secs(30);
 /// Before accepting is tried again, for instance when no descriptor is left.

@@ -268,11 +268,12 @@ fn is_equal(one: &[u8; 32], other: &[u8; 32]) -> bool {
 /// Too long to be guessed, short enough for a header.
 const TOKEN_BYTES: std::ops::RangeInclusive<usize> = 16..=1_024;
 /// Connecting, and apart from it TLS; then it is tried again.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// A caller's TLS.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
-/// How often either side asks the other for a sign of life.
-pub(super) const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(10);
+/// How often either side asks the other for a sign of life. A silent peer is given up after both together: before its
+/// lease, which lives 10 s, has run out.
+pub(super) const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(3);
 /// How long it waits for it.
 pub(super) const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(5);
 /// HTTP/2's own 64 KiB would be half a batch of a link.
