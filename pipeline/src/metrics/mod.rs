@@ -15,7 +15,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
 pub use self::histogram::Histogram;
-use crate::log::Log;
+use crate::log::{Log, kafka};
 use crate::pusher::link;
 
 /// Counters by one label.
@@ -46,6 +46,8 @@ pub struct Metrics {
     pub append_retried: Counter,
     /// Of `append_failures`: given up.
     pub append_given_up: Counter,
+    /// Of the log on Kafka.
+    pub kafka: kafka::Metrics,
 }
 
 impl Default for Metrics {
@@ -64,6 +66,7 @@ impl Default for Metrics {
             append_seconds: Histogram::new(SECONDS_BOUNDS),
             append_retried: failure("retried"),
             append_given_up: failure("given_up"),
+            kafka: kafka::Metrics::default(),
             messages,
             drops,
             append_failures,
@@ -87,6 +90,7 @@ impl Metrics {
             "Appends that failed, by what followed",
             self.append_failures.clone(),
         );
+        self.kafka.register(registry);
     }
 }
 
