@@ -13,7 +13,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use tidegate_certs::Fingerprint;
 use tidegate_client::v1::{CloseCode, Msg};
-use tidegate_client::{Client, Config, Disconnect, Event, Events, Transport, Trust};
+use tidegate_client::{Client, Config, Disconnect, Event, Events, Start, Transport, Trust};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader, Lines};
 use tokio::net::TcpStream;
 use tokio::process::{Child, ChildStdout, Command};
@@ -128,7 +128,9 @@ impl Cluster {
 
     async fn start(&self, role: &str, name: &str, own: &[String], address: String) -> Process {
         let mut command = self.program(&[role]);
-        self.settings.iter().chain(own).for_each(|setting| drop(command.args(["--set", setting])));
+        for setting in self.settings.iter().chain(own) {
+            command.args(["--set", setting]);
+        }
         let log = File::create(self.log(name)).unwrap();
         let mut child = command.stdout(Stdio::piped()).stderr(log).spawn().unwrap();
         let mut stdout = BufReader::new(child.stdout.take().unwrap()).lines();
@@ -163,6 +165,8 @@ impl Cluster {
             .transports([Transport::Quic])
             .trust(Trust::CertHash(*self.certificate.as_bytes()))
             .token(token)
+            // What the device had elsewhere within the last second may come again otherwise.
+            .start(Start::Head)
             .device(device);
         let (client, events) = timeout(LIMIT, Client::connect(config)).await.expect("a session").unwrap();
         Device { suffix: self.user(""), client, events }
