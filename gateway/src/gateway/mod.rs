@@ -2,9 +2,9 @@
 
 pub mod backend;
 mod cursors;
+pub(crate) mod drain;
 mod heads;
 pub(crate) mod link;
-pub mod operator;
 pub(crate) mod registrar;
 pub(crate) mod registrations;
 
@@ -77,6 +77,7 @@ pub(crate) struct Shared {
     pub(crate) gone: CancellationToken,
     /// Places for links from other processes.
     pub(crate) links: Arc<Semaphore>,
+    pub(crate) alternatives: drain::Alternatives,
 }
 
 impl Gateway {
@@ -95,6 +96,7 @@ impl Gateway {
             stopping: CancellationToken::new(),
             gone: CancellationToken::new(),
             links: Arc::new(Semaphore::new(MAX_LINKS)),
+            alternatives: drain::Alternatives::default(),
         }))
     }
 
@@ -108,11 +110,12 @@ impl Gateway {
         Submitter::new(self.0.parts.log.clone(), self.0.parts.metrics.pipeline().clone())
     }
 
-    /// Tells every session to go, each with a time of its own to come back within `spread_ms`, and waits until all are
-    /// gone. No new ones are served from now on.
+    /// Tells every session to go, each with a time of its own to come back within `spread_ms` and other gateways to go
+    /// to, and waits until all are gone. No new ones are served from now on.
     pub async fn drain(&self, spread_ms: i64) {
         self.0.stopping.cancel();
         self.0.sessions.close();
+        drain::announce(&self.0).await;
         let notice = || Notice {
             code: CloseCode::Draining,
             message: "the gateway is stopping",

@@ -30,9 +30,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::worker::Session;
 use crate::auth::Signer;
-use crate::gateway::operator::Operator;
 use crate::gateway::{Gateway, Parts, Shared, now_ms};
-use crate::http::{Admin as _, Stream};
+use crate::http::Stream;
 use crate::metrics::Metrics;
 use crate::settings::Settings;
 use crate::transport::pipe::Pipe;
@@ -47,7 +46,6 @@ struct World {
     gateway: Gateway,
     registry: Registry,
     presence: Presence,
-    store: Store,
     stop: CancellationToken,
 }
 
@@ -85,14 +83,14 @@ impl World {
             settings,
             auth: signer.auth().unwrap(),
             log: log::Log::Embedded(log),
-            store: store.clone(),
+            store,
             presence: presence.clone(),
             metrics,
         });
         let stop = CancellationToken::new();
         let (services, until) = (gateway.clone(), stop.clone());
         tokio::spawn(async move { services.run(receiver, until).await });
-        Self { folder, signer, gateway, registry, presence, store, stop }
+        Self { folder, signer, gateway, registry, presence, stop }
     }
 
     fn shows(&self, lines: &[&str]) {
@@ -256,18 +254,6 @@ async fn a_retry_is_the_same_message_and_another_body_a_conflict() {
 
     alice.message("bob", "2", "next").await;
     assert_eq!((bob.delivered().await.0, bob.delivered().await.0), (1, 2), "one message, then the next");
-}
-
-#[tokio::test]
-async fn a_gateway_is_ready_while_it_serves_and_its_store_answers() {
-    let world = World::new().await;
-    let operator = Operator::new(world.gateway.clone(), Registry::default());
-    assert_eq!(operator.ready().await, Ok(()));
-    assert_eq!(operator.metrics().unwrap(), "# EOF\n");
-    world.store.close().await.unwrap();
-    assert_eq!(operator.ready().await, Err("the store fails"));
-    world.gateway.drain(1).await;
-    assert_eq!(operator.ready().await, Err("the gateway is stopping"));
 }
 
 #[tokio::test]
