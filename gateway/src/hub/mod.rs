@@ -55,10 +55,14 @@ impl Hub {
         Place { hub: self.clone(), user, mailbox }
     }
 
-    /// Hands an entry of the user's inbox to his sessions, and says how many he has here; `origin` is the session that
-    /// sent it.
-    pub fn push(&self, user: &UserId, seq: u64, body: &Body, origin: Option<u64>) -> usize {
-        self.each(user, |mailbox| mailbox.push(seq, body, origin == Some(mailbox.session())))
+    /// Hands an entry of the user's inbox to his sessions; whether he has any here. `origin` is the session that sent it.
+    pub fn push(&self, user: &UserId, seq: u64, body: &Body, origin: Option<u64>) -> bool {
+        let mut here = false;
+        self.each(user, |mailbox| {
+            here = true;
+            mailbox.push(seq, body, origin == Some(mailbox.session()));
+        });
+        here
     }
 
     /// Tells the user's sessions that his inbox has at least that head.
@@ -106,11 +110,10 @@ impl Hub {
         self.live.load(Ordering::Relaxed)
     }
 
-    fn each(&self, user: &UserId, tell: impl Fn(&Mailbox)) -> usize {
-        let shard = self.user_shard(user).lock();
-        let Some(sessions) = shard.get(user) else { return 0 };
-        sessions.iter().for_each(|mailbox| tell(mailbox));
-        sessions.len()
+    fn each(&self, user: &UserId, tell: impl FnMut(&Mailbox)) {
+        if let Some(sessions) = self.user_shard(user).lock().get(user) {
+            sessions.iter().map(|mailbox| &**mailbox).for_each(tell);
+        }
     }
 
     fn user_shard(&self, user: &UserId) -> &Mutex<HashMap<UserId, Sessions>> {
@@ -161,7 +164,7 @@ mod tests {
         let hub = Hub::new();
         let (one, two) = (mailbox(1), mailbox(2));
         let _places = [hub.join(user(), one.clone()), hub.join(user(), two.clone())];
-        assert_eq!(hub.push(&user(), 5, &body(), Some(2)), 2);
+        assert!(hub.push(&user(), 5, &body(), Some(2)));
         let own = |mailbox: &Mailbox| mailbox.take().pushes.iter().map(|push| push.own).collect::<Vec<_>>();
         assert_eq!((own(&one), own(&two)), (vec![false], vec![true]));
     }
@@ -174,7 +177,7 @@ mod tests {
         drop(place);
         assert_eq!(hub.live(), 0);
         assert_eq!(hub.users().flatten().count(), 0);
-        assert_eq!(hub.push(&user(), 5, &body(), None), 0);
+        assert!(!hub.push(&user(), 5, &body(), None));
         assert!(hub.number_shard(1).lock().is_empty());
     }
 }

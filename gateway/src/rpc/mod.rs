@@ -1,6 +1,8 @@
 //! What the gateway serves over gRPC (ARCHITECTURE.md "Presence and links").
 
 pub mod deliver;
+#[cfg(test)]
+mod tests;
 
 use tidegate_pipeline::pusher::wire::MAX_MESSAGE_BYTES;
 use tidegate_pipeline::rpc::v1::Handover;
