@@ -13,18 +13,21 @@ use tidegate_pipeline::metrics::Metrics;
 use tidegate_pipeline::presence::lease::{Lease, State};
 use tidegate_pipeline::presence::{Presence, Route, memory};
 use tidegate_pipeline::pusher::Pusher;
-use tidegate_pipeline::pusher::dial::{self, Dialer};
+use tidegate_pipeline::pusher::dial::Dialer;
 use tidegate_pipeline::pusher::plan::Placed;
 use tidegate_pipeline::pusher::wire;
 use tidegate_pipeline::record::Record;
 use tidegate_pipeline::rpc::v1::msg_service_server::{MsgService, MsgServiceServer};
-use tidegate_pipeline::rpc::v1::{Handed, Handover, Opened, Taken, handed, handover};
+use tidegate_pipeline::rpc::v1::{
+    Handed, Handover, Opened, SendMsgRequest, SendMsgToUserRequest, Taken, TakenBySessions, handed, handover,
+};
+use tidegate_pipeline::rpc::{self, Security, Server};
 use tidegate_pipeline::store::Stored;
 use tidegate_proto::id::{DeviceId, LocalId, UserId};
 use tidegate_proto::v1::Msg;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
-use tonic::transport::server::TcpIncoming;
+use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
 /// Decodes what it is handed, and counts.
@@ -58,6 +61,17 @@ impl MsgService for Sink {
         });
         Ok(Response::new(Box::pin(answers)))
     }
+
+    async fn send_message(&self, _: Request<SendMsgRequest>) -> Result<Response<TakenBySessions>, Status> {
+        Err(Status::unimplemented("links only"))
+    }
+
+    async fn send_msg_to_user(
+        &self,
+        _: Request<SendMsgToUserRequest>,
+    ) -> Result<Response<TakenBySessions>, Status> {
+        Err(Status::unimplemented("links only"))
+    }
 }
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
@@ -79,8 +93,9 @@ async fn measure(called: usize, messages: usize, batch: usize) {
         let address = listener.local_addr().unwrap().to_string().into();
         let sink = Sink::default();
         counts.push(sink.pushes.clone());
-        let server = dial::server().add_service(MsgServiceServer::new(sink));
-        servers.spawn(server.serve_with_incoming(TcpIncoming::from(listener)));
+        let server =
+            Server::new(Security::default(), rpc::Metrics::default()).with(MsgServiceServer::new(sink));
+        servers.spawn(server.serve(vec![listener], CancellationToken::new()));
         let gateway: Arc<str> = format!("gateway-{n}").into();
         let lease =
             Lease { gateway: gateway.clone(), incarnation: 1, state: State::Up, address, public: "".into() };

@@ -28,7 +28,7 @@ pub(crate) fn deliver(batch: Batch, hub: &Hub, incarnation: u64, mut not_here: i
     for push in batch.pushes {
         let origin = push.origin.filter(|(of, _)| *of == incarnation).map(|(_, session)| session);
         for (user, seq) in &push.recipients {
-            if !hub.push(user, *seq, &push.body, origin) {
+            if hub.push(user, *seq, &push.body, origin) == 0 {
                 not_here(user);
             }
         }

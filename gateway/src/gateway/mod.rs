@@ -2,9 +2,9 @@
 
 pub mod backend;
 mod cursors;
+pub(crate) mod drain;
 mod heads;
 pub(crate) mod link;
-pub mod operator;
 pub(crate) mod registrar;
 pub(crate) mod registrations;
 
@@ -17,6 +17,7 @@ use tidegate_pipeline::presence::Presence;
 use tidegate_pipeline::pusher::link::Receiver;
 use tidegate_pipeline::record::Origin;
 use tidegate_pipeline::store::Store;
+use tidegate_pipeline::submit::Submitter;
 use tidegate_proto::v1::CloseCode;
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
@@ -76,6 +77,7 @@ pub(crate) struct Shared {
     pub(crate) gone: CancellationToken,
     /// Places for links from other processes.
     pub(crate) links: Arc<Semaphore>,
+    pub(crate) alternatives: drain::Alternatives,
 }
 
 impl Gateway {
@@ -94,6 +96,7 @@ impl Gateway {
             stopping: CancellationToken::new(),
             gone: CancellationToken::new(),
             links: Arc::new(Semaphore::new(MAX_LINKS)),
+            alternatives: drain::Alternatives::default(),
         }))
     }
 
@@ -102,11 +105,17 @@ impl Gateway {
         &self.0.hub
     }
 
-    /// Tells every session to go, each with a time of its own to come back within `spread_ms`, and waits until all are
-    /// gone. No new ones are served from now on.
+    /// Sends for backends to this gateway's log.
+    pub fn submitter(&self) -> Submitter {
+        Submitter::new(self.0.parts.log.clone(), self.0.parts.metrics.pipeline().clone())
+    }
+
+    /// Tells every session to go, each with a time of its own to come back within `spread_ms` and other gateways to go
+    /// to, and waits until all are gone. No new ones are served from now on.
     pub async fn drain(&self, spread_ms: i64) {
         self.0.stopping.cancel();
         self.0.sessions.close();
+        drain::announce(&self.0).await;
         let notice = || Notice {
             code: CloseCode::Draining,
             message: "the gateway is stopping",

@@ -4,13 +4,15 @@ use std::pin::Pin;
 
 use futures_util::stream::{self, Stream, StreamExt as _};
 use tidegate_pipeline::presence::lease::{Lease, State};
-use tidegate_pipeline::pusher::dial;
 use tidegate_pipeline::pusher::plan::Placed;
 use tidegate_pipeline::rpc::v1::msg_service_server::{self, MsgServiceServer};
-use tidegate_pipeline::rpc::v1::{Handed, Handover, Opened, handed};
+use tidegate_pipeline::rpc::v1::{
+    Handed, Handover, Opened, SendMsgRequest, SendMsgToUserRequest, TakenBySessions, handed,
+};
+use tidegate_pipeline::rpc::{self, Security, Server};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
-use tonic::transport::server::TcpIncoming;
+use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{Recipient, World, record, stored};
@@ -72,6 +74,17 @@ impl msg_service_server::MsgService for Stuck {
         });
         Ok(Response::new(Box::pin(stream::iter([Ok(opened)]).chain(never))))
     }
+
+    async fn send_message(&self, _: Request<SendMsgRequest>) -> Result<Response<TakenBySessions>, Status> {
+        Err(Status::unimplemented("links only"))
+    }
+
+    async fn send_msg_to_user(
+        &self,
+        _: Request<SendMsgToUserRequest>,
+    ) -> Result<Response<TakenBySessions>, Status> {
+        Err(Status::unimplemented("links only"))
+    }
 }
 
 #[tokio::test]
@@ -81,9 +94,9 @@ async fn a_gateway_that_is_stuck_delays_no_other_and_holds_a_bounded_part() {
     let stuck = world.gateway("stuck").await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string().into();
-    let serve = dial::server().add_service(MsgServiceServer::new(Stuck));
+    let serve = Server::new(Security::default(), rpc::Metrics::default()).with(MsgServiceServer::new(Stuck));
     let mut tasks = JoinSet::new();
-    tasks.spawn(serve.serve_with_incoming(TcpIncoming::from(listener)));
+    tasks.spawn(serve.serve(vec![listener], CancellationToken::new()));
     let lease = Lease { state: State::Up, address, ..stuck.lease.clone() };
     world.presence.begin_lease(&lease).await.unwrap();
 

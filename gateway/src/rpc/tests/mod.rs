@@ -17,10 +17,11 @@ use prometheus_client::registry::Registry;
 use tempfile::TempDir;
 use tidegate_pipeline::presence::lease::{Lease, State};
 use tidegate_pipeline::presence::{Presence, Route, memory};
-use tidegate_pipeline::pusher::dial::{self, Dialer};
+use tidegate_pipeline::pusher::dial::Dialer;
 use tidegate_pipeline::pusher::plan::{Placed, Rejected};
 use tidegate_pipeline::pusher::{Pusher, link};
 use tidegate_pipeline::record::{Origin, Record};
+use tidegate_pipeline::rpc::{self, Security, Server};
 use tidegate_pipeline::store::{Store, Stored, sqlite};
 use tidegate_pipeline::{log, metrics as pipeline};
 use tidegate_proto::Refusal;
@@ -29,7 +30,7 @@ use tidegate_proto::v1::{Code, Msg};
 use tokio::net::TcpListener;
 use tokio::runtime::{self, Runtime};
 use tokio::time::{Instant, timeout};
-use tonic::transport::server::TcpIncoming;
+use tokio_util::sync::CancellationToken;
 
 use super::MsgService;
 use crate::auth::Signer;
@@ -123,13 +124,16 @@ impl World {
 impl Node {
     async fn serve(&mut self, at: SocketAddr) {
         let runtime = runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let service = MsgService::server(self.gateway.clone());
+        let (service, stop) = (MsgService::server(self.gateway.clone()), CancellationToken::new());
         let at = runtime.spawn(async move {
             let listener = TcpListener::bind(at).await.unwrap();
             let at = listener.local_addr().unwrap();
-            let serve = dial::server().add_service(service);
-            let serve = serve.serve_with_incoming(TcpIncoming::from(listener));
-            (at, serve)
+            (
+                at,
+                Server::new(Security::default(), rpc::Metrics::default())
+                    .with(service)
+                    .serve(vec![listener], stop),
+            )
         });
         let (at, serve) = at.await.unwrap();
         runtime.spawn(serve);

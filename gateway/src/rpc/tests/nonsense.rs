@@ -1,7 +1,6 @@
 //! What no pusher says, and what it gets.
 
 use futures_util::stream;
-use tidegate_pipeline::pusher::dial::Dialer;
 use tidegate_pipeline::rpc::v1::msg_service_client::MsgServiceClient;
 use tidegate_pipeline::rpc::v1::{
     Batch, Handed, Handover, HeadMark, Open, Push, Taken, handed, handover::Kind,
@@ -106,10 +105,4 @@ async fn a_gateway_without_sessions_that_come_ends_its_links() {
     assert!(answers.message().await.unwrap().is_some());
     node.gateway.drain(1).await;
     assert_eq!(answers.message().await.unwrap_err().code(), Code::Unavailable);
-}
-
-#[test]
-fn a_token_that_fits_no_header_is_refused() {
-    assert!(Dialer::new(Some("good")).is_ok());
-    assert!(Dialer::new(Some("bad\n")).is_err());
 }
