@@ -31,12 +31,12 @@ pub(crate) struct Topics {
 /// Held for writing by whoever stops the broker, since the tests beside it need it.
 static BROKER: RwLock<()> = RwLock::const_new(());
 
-pub(crate) async fn alone() -> RwLockWriteGuard<'static, ()> {
+async fn alone() -> RwLockWriteGuard<'static, ()> {
     BROKER.write().await
 }
 
-pub(crate) fn settings(partitions: u32) -> Settings {
-    let name = format!("test-{:016x}", rand::random::<u64>());
+/// The topics of that name.
+pub(crate) fn named(name: &str, partitions: u32) -> Settings {
     Settings {
         brokers: vec![brokers()],
         topic: format!("{name}.messages"),
@@ -50,7 +50,7 @@ pub(crate) fn settings(partitions: u32) -> Settings {
 impl Topics {
     pub(crate) async fn new(partitions: u32) -> Self {
         let up = BROKER.read().await;
-        let settings = settings(partitions);
+        let settings = named(&format!("test-{:016x}", rand::random::<u64>()), partitions);
         prepare(&settings).await.unwrap();
         Self { settings, metrics: Metrics::default(), _up: up }
     }
