@@ -21,6 +21,7 @@ use super::codec::{self, Undecodable};
 use super::consumer::Context;
 use super::dead::Letter;
 use super::headers;
+use super::metrics::{TOO_LARGE, UNDECODABLE};
 use crate::log::embedded::{BATCH_BYTES, BATCH_RECORDS};
 use crate::log::{Appended, Waiter};
 
@@ -216,6 +217,3 @@ pub(super) const MAX_RECORD_BYTES: usize = 128 << 10;
 /// A trace context has 55 bytes, in a later version perhaps more.
 const MAX_TRACE_BYTES: usize = 128;
 const ERRORS_AT_ONCE: usize = 100;
-/// Why a record became a dead letter, as the metric has it.
-const TOO_LARGE: &str = "too_large";
-const UNDECODABLE: &str = "undecodable";
