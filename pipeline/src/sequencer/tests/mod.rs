@@ -16,7 +16,8 @@ use super::*;
 use crate::log::contract::{Answered, record, within};
 use crate::log::{self, Waiter};
 use crate::presence::{Presence, memory};
-use crate::pusher::link::{self, Link, Receiver};
+use crate::pusher::dial::Dialer;
+use crate::pusher::link::{self, Receiver};
 use crate::store::{Range, sqlite};
 
 /// A store in a folder of its own, and a pusher whose only gateway is `g`.
@@ -66,7 +67,8 @@ async fn open_store(path: PathBuf) -> Store {
 fn sequencer(store: Store, metrics: &Metrics) -> (Sequencer, Receiver) {
     let (local, receiver) = link::local(metrics.link.clone());
     let presence = Presence::Memory(memory::Presence::default());
-    let pusher = Pusher::new(presence, [("g".into(), Link::Local(local))]);
+    let own = Some(("g".into(), local));
+    let pusher = Pusher::new(presence, own, Dialer::default(), metrics.pusher.clone());
     (Sequencer::new(store, pusher, metrics.clone()), receiver)
 }
 
