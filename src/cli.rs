@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use tidegate_certs::Fingerprint;
+use tidegate_pipeline::log::kafka::dead::Id;
 use tidegate_proto::id::{DeviceId, UserId};
 
 use crate::bench::args::Bench;
-use crate::config::{FILE_VARIABLE, Sources};
+use crate::config::{FILE_VARIABLE, Role, Sources};
 use crate::connect;
 
 /// A realtime messaging gateway: WebTransport, QUIC and WebSocket, durable messages, one process.
@@ -32,6 +33,23 @@ pub(crate) enum Command {
         #[command(flatten)]
         settings: Settings,
     },
+    /// Serve clients as one of several processes: the edge, which hands messages to Kafka
+    ///
+    /// Needs kafka.brokers, store.url and presence.url, which all gateways and pipelines of an installation share.
+    #[command(after_help = GATEWAY_EXAMPLES)]
+    Gateway {
+        #[command(flatten)]
+        settings: Settings,
+    },
+    /// Work as one of several processes behind the gateways: take messages off Kafka, store and push them
+    ///
+    /// Needs kafka.brokers, store.url and presence.url. It has no listener for clients and no data folder; of the
+    /// listeners it has listen.admin and listen.grpc.
+    #[command(after_help = PIPELINE_EXAMPLES)]
+    Pipeline {
+        #[command(flatten)]
+        settings: Settings,
+    },
     /// Print a development token for a user
     #[command(after_help = TOKEN_EXAMPLES)]
     Token(Token),
@@ -49,13 +67,10 @@ pub(crate) enum Command {
     Send(Send),
     /// Validate a configuration and print the effective one, secrets masked
     ///
-    /// Looks at the settings, the certificate, the keys, the ports and the data folder. Ends with 0 if `serve` would
-    /// start, otherwise with a line that says what is wrong and where.
+    /// Looks at the settings, the certificate, the keys, the ports and the data folder, and reaches Kafka, Redis and the
+    /// database. Ends with 0 if the role would start, otherwise with a line that says what is wrong and where.
     #[command(after_help = CHECK_EXAMPLES)]
-    Check {
-        #[command(flatten)]
-        settings: Settings,
-    },
+    Check(Check),
     /// The certificate in use, its hash and its end
     Cert {
         #[command(subcommand)]
@@ -75,6 +90,12 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: Store,
     },
+    /// The dead letters: records on Kafka that could not be decoded or stored
+    #[command(after_help = DEAD_EXAMPLES)]
+    Dead {
+        #[command(subcommand)]
+        command: Dead,
+    },
 }
 
 /// Where the configuration comes from: defaults, then the file, then TIDEGATE_… variables, then flags.
@@ -89,6 +110,15 @@ pub(crate) struct Settings {
     /// Set any one setting: `listen.http=localhost:8081`; may be repeated
     #[arg(long, value_name = "KEY=VALUE", value_parser = key_and_value)]
     set: Vec<(String, String)>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Check {
+    /// What is to be started with it
+    #[arg(long, value_enum, default_value_t = Role::Serve)]
+    pub(crate) role: Role,
+    #[command(flatten)]
+    pub(crate) settings: Settings,
 }
 
 #[derive(Debug, Args)]
@@ -197,6 +227,38 @@ pub(crate) enum Store {
     },
 }
 
+#[derive(Debug, Subcommand)]
+pub(crate) enum Dead {
+    /// A line for each, the oldest of each partition first
+    List {
+        /// Those after this one
+        #[arg(long, value_name = "ID")]
+        after: Option<Id>,
+        /// At most so many
+        #[arg(long, value_name = "NUMBER", default_value_t = 100)]
+        limit: u32,
+        #[command(flatten)]
+        settings: Settings,
+    },
+    /// All about one, but for the message's content
+    Show {
+        /// As `list` names it: 0-17
+        id: Id,
+        #[command(flatten)]
+        settings: Settings,
+    },
+    /// Send their records again, as they were
+    ///
+    /// Harmless if one was stored in the meantime: it is recognized. The letter stays where it is.
+    Retry {
+        /// As `list` names them: 0-17
+        #[arg(required = true)]
+        ids: Vec<Id>,
+        #[command(flatten)]
+        settings: Settings,
+    },
+}
+
 impl Settings {
     /// The flags with the environment of this process.
     pub(crate) fn sources(&self) -> Sources {
@@ -235,6 +297,7 @@ Examples:
   tidegate tail --as bob                everything bob gets, live
   tidegate send --as alice --to bob hi  a message, and its receipts
   tidegate check --config tidegate.toml what is wrong with a configuration
+  tidegate dead list --config p.toml    what could not be stored
   tidegate cert show                    the hash that clients may trust";
 
 const SERVE_EXAMPLES: &str = "\
@@ -245,6 +308,16 @@ Examples:
   TIDEGATE_LISTEN__HTTP=localhost:8081 tidegate serve
 
 Every setting section.key has a variable TIDEGATE_SECTION__KEY; TIDEGATE_LOG is short for log.level.";
+
+const GATEWAY_EXAMPLES: &str = "\
+Examples:
+  tidegate gateway --config /etc/tidegate/gateway.toml
+  tidegate check --role gateway --config /etc/tidegate/gateway.toml";
+
+const PIPELINE_EXAMPLES: &str = "\
+Examples:
+  tidegate pipeline --config /etc/tidegate/pipeline.toml
+  tidegate check --role pipeline --config /etc/tidegate/pipeline.toml";
 
 const TOKEN_EXAMPLES: &str = "\
 Examples:
@@ -279,10 +352,17 @@ const NEW_EPOCH_EXAMPLES: &str = "\
 Examples:
   tidegate store new-epoch --data /var/lib/tidegate";
 
+const DEAD_EXAMPLES: &str = "\
+Examples:
+  tidegate dead list --config pipeline.toml
+  tidegate dead show 0-17 --config pipeline.toml
+  tidegate dead retry 0-17 0-18 --config pipeline.toml";
+
 const CHECK_EXAMPLES: &str = "\
 Examples:
   tidegate check --config tidegate.toml
-  tidegate check --set listen.quic=0.0.0.0:4433";
+  tidegate check --set listen.quic=0.0.0.0:4433
+  tidegate check --role pipeline --config pipeline.toml";
 
 const BENCH_EXAMPLES: &str = "\
 Examples:

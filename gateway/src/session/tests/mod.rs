@@ -1,6 +1,7 @@
 //! Whole sessions over pipes in memory, with the real log, sequencer, pusher, link and SQLite store behind them.
 
 mod presence;
+mod rpc;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +13,8 @@ use prost::Message as _;
 use tempfile::TempDir;
 use tidegate_pipeline::presence::{Presence, memory};
 use tidegate_pipeline::pusher::Pusher;
-use tidegate_pipeline::pusher::link::{self, Link};
+use tidegate_pipeline::pusher::dial::Dialer;
+use tidegate_pipeline::pusher::link;
 use tidegate_pipeline::sequencer::Sequencer;
 use tidegate_pipeline::store::{Store, sqlite};
 use tidegate_pipeline::{log, metrics as pipeline};
@@ -28,9 +30,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::worker::Session;
 use crate::auth::Signer;
-use crate::gateway::operator::Operator;
 use crate::gateway::{Gateway, Parts, Shared, now_ms};
-use crate::http::{Admin as _, Stream};
+use crate::http::Stream;
 use crate::metrics::Metrics;
 use crate::settings::Settings;
 use crate::transport::pipe::Pipe;
@@ -45,7 +46,6 @@ struct World {
     gateway: Gateway,
     registry: Registry,
     presence: Presence,
-    store: Store,
     stop: CancellationToken,
 }
 
@@ -54,12 +54,16 @@ impl World {
         Self::with(Settings { message_burst: 10_000, ..Settings::default() }).await
     }
 
-    #[expect(clippy::disallowed_methods, reason = "the assembly of these tests")]
     async fn with(settings: Settings) -> Self {
+        Self::of(settings, ("g", ""), Presence::Memory(memory::Presence::default())).await
+    }
+
+    /// A gateway of that id, reached by others at that address.
+    #[expect(clippy::disallowed_methods, reason = "the assembly of these tests")]
+    async fn of(settings: Settings, (id, address): (&str, &str), presence: Presence) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let config = sqlite::Config::new(folder.path().join("store.sqlite"));
         let store = Store::Sqlite(sqlite::Store::open(&config).await.unwrap());
-        let presence = Presence::Memory(memory::Presence::default());
         let (log, reader) = log::embedded::open();
         let counted = pipeline::Metrics::default();
         let metrics = Metrics::new(&counted);
@@ -67,25 +71,26 @@ impl World {
         counted.register(&mut registry);
         metrics.register(&mut registry);
         let (local, receiver) = link::local(counted.link.clone());
-        let pusher = Pusher::new(presence.clone(), [("g".into(), Link::Local(local))]);
+        let own = Some((id.into(), local));
+        let pusher = Pusher::new(presence.clone(), own, Dialer::default(), counted.pusher.clone());
         tokio::spawn(Sequencer::new(store.clone(), pusher, counted).run(log::Reader::Embedded(reader)));
         let signer = Signer::open_or_make(folder.path()).unwrap();
         let gateway = Gateway::new(Parts {
-            id: "g".into(),
-            address: "".into(),
+            id: id.into(),
+            address: address.into(),
             public: "".into(),
             epoch: store.epoch().await.unwrap().into(),
             settings,
             auth: signer.auth().unwrap(),
             log: log::Log::Embedded(log),
-            store: store.clone(),
+            store,
             presence: presence.clone(),
             metrics,
         });
         let stop = CancellationToken::new();
         let (services, until) = (gateway.clone(), stop.clone());
         tokio::spawn(async move { services.run(receiver, until).await });
-        Self { folder, signer, gateway, registry, presence, store, stop }
+        Self { folder, signer, gateway, registry, presence, stop }
     }
 
     fn shows(&self, lines: &[&str]) {
@@ -249,18 +254,6 @@ async fn a_retry_is_the_same_message_and_another_body_a_conflict() {
 
     alice.message("bob", "2", "next").await;
     assert_eq!((bob.delivered().await.0, bob.delivered().await.0), (1, 2), "one message, then the next");
-}
-
-#[tokio::test]
-async fn a_gateway_is_ready_while_it_serves_and_its_store_answers() {
-    let world = World::new().await;
-    let operator = Operator::new(world.gateway.clone(), Registry::default());
-    assert_eq!(operator.ready().await, Ok(()));
-    assert_eq!(operator.metrics().unwrap(), "# EOF\n");
-    world.store.close().await.unwrap();
-    assert_eq!(operator.ready().await, Err("the store fails"));
-    world.gateway.drain(1).await;
-    assert_eq!(operator.ready().await, Err("the gateway is stopping"));
 }
 
 #[tokio::test]

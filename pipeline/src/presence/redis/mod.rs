@@ -3,6 +3,7 @@
 //! One hash for each user, device → row, written by scripts that compare on the server; a lease for each gateway that
 //! dies with it, so that the rows of a dead gateway count no more, without a scan. Whoever meets such a row removes it.
 
+pub mod check;
 mod keys;
 mod leases;
 mod row;
@@ -173,6 +174,11 @@ impl Presence {
 
     pub(super) async fn leases(&self) -> Result<Vec<Lease>, Error> {
         leases::all(&self.0.pool, &self.0.keys).await
+    }
+
+    pub(super) async fn lease(&self, gateway: &Arc<str>) -> Result<Option<Lease>, Error> {
+        let Shared { pool, keys, seen, .. } = &*self.0;
+        Ok(leases::find(pool, keys, seen, [gateway.clone()]).await?.remove(gateway))
     }
 
     pub(super) fn forget(&self, gateway: &str) {
