@@ -110,6 +110,17 @@ impl Log {
         self.0.0.state.unanswered.load(Ordering::Relaxed)
     }
 
+    /// Has the producer fail for good, as a broker that lost its state would.
+    #[cfg(test)]
+    #[expect(unsafe_code, reason = "librdkafka's own means for such tests is not wrapped by the library")]
+    pub(super) fn break_for_good(&self) {
+        use rdkafka::bindings::{rd_kafka_resp_err_t, rd_kafka_test_fatal_error};
+        let error = rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER;
+        let producer = self.0.0.producer.read();
+        // SAFETY: the client lives while it is borrowed, and the text ends with a NUL.
+        unsafe { rd_kafka_test_fatal_error(producer.client().native_ptr(), error, c"a test".as_ptr()) };
+    }
+
     pub(in crate::log) async fn close(&self) {
         let shared = &self.0.0;
         // All of the room is free when all is answered; nobody overtakes one who waits for it.

@@ -42,6 +42,32 @@ async fn a_full_queue_holds_the_sender_and_all_are_told_at_the_end() {
     assert_eq!(metrics.produce_failures.get(), tag);
 }
 
+/// After a fatal error everybody is told that the outcome is unknown, and a new producer takes over.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Kafka: scripts/test services"]
+async fn a_producer_that_failed_for_good_is_built_anew() {
+    let topics = Topics::new(1).await;
+    let log::Log::Kafka(log) = topics.log() else { unreachable!() };
+    log.break_for_good();
+    let answered = Arc::new(Answered::default());
+    let mut tag = 0;
+    within(async {
+        loop {
+            log.append(record(("a", "b"), tag, 10), Waiter::new(answered.clone(), tag)).await.unwrap();
+            tag += 1;
+            let (_, answer) = answered.wait(tag as usize).await.pop().expect("answered");
+            match answer {
+                Answer::Accepted { .. } => break,
+                Answer::Rejected(refusal) => assert_eq!(refusal.code, Code::Unavailable),
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+    assert!(tag > 1, "the broken one takes none");
+    assert_eq!((log.depth(), topics.metrics.produce_failures.get()), (0, tag - 1));
+}
+
 fn services(what: &str) {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../scripts/services");
     let done = Command::new(script).args([what, "kafka"]).status().expect("scripts/services runs");
