@@ -105,7 +105,7 @@ async fn the_sending_session_and_its_receipts(mut rig: Rig) {
         .until(|mail| {
             mark = mark.max(mail.mark);
             receipts.extend(mail.receipts);
-            receipts.len() == 2
+            receipts.len() == 2 && mark > 0
         })
         .await;
     let statuses: Vec<_> = receipts.iter().map(|receipt| (receipt.status(), receipt.seq)).collect();
