@@ -21,7 +21,7 @@ pub struct Metrics {
 impl Default for Metrics {
     fn default() -> Self {
         let (refused, requests) = (Counters::default(), Counters::default());
-        // Shown from the start.
+        // A family without a member is not shown.
         drop(requests.get_or_create(&[("code", name(Code::Ok))]));
         Self {
             connections: Gauge::default(),

@@ -1,4 +1,4 @@
-//! Settings that make security, and those that do not.
+//! What settings are refused, who is admitted, and where is dialed.
 
 use super::*;
 
