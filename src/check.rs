@@ -6,20 +6,20 @@ use std::time::SystemTime;
 use anyhow::Context as _;
 use tidegate_certs::{Identity, Source};
 
-use crate::cli::Settings;
+use crate::cli::Check;
 use crate::config::Config;
 use crate::config::listen::QUIC;
 use crate::data;
 use crate::serve::unusable;
 
 /// Prints the effective configuration, or fails with the first thing that is wrong.
-pub(crate) fn run(settings: &Settings) -> anyhow::Result<()> {
-    let config = Config::load(&settings.sources())?;
+pub(crate) fn run(command: &Check) -> anyhow::Result<()> {
+    let config = Config::load_for(command.role, &command.settings.sources())?;
     data::check(&config.data).context("data")?;
     if let Source::Files { chain, key } = config.tls.source(&config.data) {
         Identity::load(&chain, &key, SystemTime::now()).context("tls")?;
     }
-    for (key, endpoint) in config.listen.endpoints() {
+    for (key, endpoint) in config.listen.endpoints(command.role) {
         for address in endpoint.addresses() {
             probe(key, address)?;
         }

@@ -9,7 +9,7 @@ use tidegate_certs::Fingerprint;
 use tidegate_proto::id::{DeviceId, UserId};
 
 use crate::bench::args::Bench;
-use crate::config::{FILE_VARIABLE, Sources};
+use crate::config::{FILE_VARIABLE, Role, Sources};
 use crate::connect;
 
 /// A realtime messaging gateway: WebTransport, QUIC and WebSocket, durable messages, one process.
@@ -29,6 +29,23 @@ pub(crate) enum Command {
     /// Serve clients: everything in one process (the default)
     #[command(after_help = SERVE_EXAMPLES)]
     Serve {
+        #[command(flatten)]
+        settings: Settings,
+    },
+    /// Serve clients as one of several processes: the edge, which hands messages to Kafka
+    ///
+    /// Needs kafka.brokers, store.url and presence.url, which all gateways and pipelines of an installation share.
+    #[command(after_help = GATEWAY_EXAMPLES)]
+    Gateway {
+        #[command(flatten)]
+        settings: Settings,
+    },
+    /// Work as one of several processes behind the gateways: take messages off Kafka, store and push them
+    ///
+    /// Needs kafka.brokers, store.url and presence.url. It has no listener for clients and no data folder; of the
+    /// listeners it has listen.admin and listen.grpc.
+    #[command(after_help = PIPELINE_EXAMPLES)]
+    Pipeline {
         #[command(flatten)]
         settings: Settings,
     },
@@ -52,10 +69,7 @@ pub(crate) enum Command {
     /// Looks at the settings, the certificate, the keys, the ports and the data folder. Ends with 0 if `serve` would
     /// start, otherwise with a line that says what is wrong and where.
     #[command(after_help = CHECK_EXAMPLES)]
-    Check {
-        #[command(flatten)]
-        settings: Settings,
-    },
+    Check(Check),
     /// The certificate in use, its hash and its end
     Cert {
         #[command(subcommand)]
@@ -89,6 +103,15 @@ pub(crate) struct Settings {
     /// Set any one setting: `listen.http=localhost:8081`; may be repeated
     #[arg(long, value_name = "KEY=VALUE", value_parser = key_and_value)]
     set: Vec<(String, String)>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Check {
+    /// What is to be started with it
+    #[arg(long, value_enum, default_value_t = Role::Serve)]
+    pub(crate) role: Role,
+    #[command(flatten)]
+    pub(crate) settings: Settings,
 }
 
 #[derive(Debug, Args)]
@@ -246,6 +269,16 @@ Examples:
 
 Every setting section.key has a variable TIDEGATE_SECTION__KEY; TIDEGATE_LOG is short for log.level.";
 
+const GATEWAY_EXAMPLES: &str = "\
+Examples:
+  tidegate gateway --config /etc/tidegate/gateway.toml
+  tidegate check --role gateway --config /etc/tidegate/gateway.toml";
+
+const PIPELINE_EXAMPLES: &str = "\
+Examples:
+  tidegate pipeline --config /etc/tidegate/pipeline.toml
+  tidegate check --role pipeline --config /etc/tidegate/pipeline.toml";
+
 const TOKEN_EXAMPLES: &str = "\
 Examples:
   tidegate token --user alice
@@ -282,7 +315,8 @@ Examples:
 const CHECK_EXAMPLES: &str = "\
 Examples:
   tidegate check --config tidegate.toml
-  tidegate check --set listen.quic=0.0.0.0:4433";
+  tidegate check --set listen.quic=0.0.0.0:4433
+  tidegate check --role pipeline --config pipeline.toml";
 
 const BENCH_EXAMPLES: &str = "\
 Examples:

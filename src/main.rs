@@ -22,7 +22,7 @@ use anyhow::{Context as _, anyhow};
 use clap::Parser as _;
 
 use cli::{Cli, Command};
-use config::Config;
+use config::{Config, Role};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -40,26 +40,29 @@ fn main() -> ExitCode {
 
 fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
-        None => start(&cli.settings),
-        Some(Command::Serve { settings }) => start(&settings),
+        None => start(Role::Serve, &cli.settings),
+        Some(Command::Serve { settings }) => start(Role::Serve, &settings),
+        Some(Command::Gateway { settings }) => start(Role::Gateway, &settings),
+        Some(Command::Pipeline { settings }) => start(Role::Pipeline, &settings),
         Some(Command::Token(command)) => token::run(&command),
         Some(Command::Tail(command)) => client(Box::pin(tail::run(&command))),
         Some(Command::Send(command)) => client(Box::pin(send::run(&command))),
-        Some(Command::Check { settings }) => check::run(&settings),
+        Some(Command::Check(command)) => check::run(&command),
         Some(Command::Cert { command }) => cert::run(&command),
         Some(Command::Bench { command }) => bench::run(&command),
         Some(Command::Store { command }) => store::run(&command),
     }
 }
 
-fn start(settings: &cli::Settings) -> anyhow::Result<()> {
-    let config = Config::load(&settings.sources())?;
+fn start(role: Role, settings: &cli::Settings) -> anyhow::Result<()> {
+    let config = Config::load_for(role, &settings.sources())?;
     logging::start(&config.log)?;
-    let _lock = data::Lock::take(&config.data)?;
+    // A pipeline keeps nothing on this machine.
+    let _lock = role.has_gateway().then(|| data::Lock::take(&config.data)).transpose()?;
     #[cfg(unix)]
     descriptors::raise_limit(config.limits.max_connections);
     let runtime = tokio::runtime::Runtime::new().context("starting the runtime")?;
-    runtime.block_on(serve::run(&config))
+    runtime.block_on(serve::run(&config, role))
 }
 
 /// Runs a client's work on one thread.

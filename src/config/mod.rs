@@ -5,7 +5,9 @@
 
 mod api;
 mod auth;
-mod endpoint;
+pub(crate) mod endpoint;
+mod gateway;
+pub(crate) mod kafka;
 mod keys;
 mod layers;
 pub(crate) mod limits;
@@ -13,7 +15,10 @@ mod list;
 pub(crate) mod listen;
 pub(crate) mod log;
 mod origin;
+mod presence;
 pub(crate) mod retention;
+mod role;
+pub(crate) mod rpc;
 mod secret;
 mod section;
 mod stop;
@@ -30,6 +35,7 @@ use serde::{Deserialize, Serialize};
 pub(crate) use keys::FILE_VARIABLE;
 use layers::Layers;
 pub(crate) use layers::Place;
+pub(crate) use role::Role;
 use section::Invalid;
 
 /// Everything that can be set. Paths are relative to the working directory.
@@ -48,8 +54,16 @@ pub(crate) struct Config {
     pub(crate) api: api::Api,
     /// What clients may take.
     pub(crate) limits: limits::Limits,
+    /// Who this process is to others.
+    pub(crate) gateway: gateway::Gateway,
     /// Where messages are kept.
     pub(crate) store: store::Store,
+    /// Where it is kept which gateway holds whom.
+    pub(crate) presence: presence::Presence,
+    /// The log on Kafka.
+    pub(crate) kafka: kafka::Kafka,
+    /// How gRPC is protected.
+    pub(crate) rpc: rpc::Rpc,
     /// How long and how much is kept.
     pub(crate) retention: retention::Retention,
     /// What the program says of itself.
@@ -115,7 +129,18 @@ pub(crate) enum Error {
 impl Config {
     /// Puts the layers together and validates the result: types, ranges, what must or may not go together, the keys of
     /// `auth` and `api` as they are on disk. Certificates, ports and the data folder are not looked at.
+    ///
+    /// For a command that is no server; what a server needs may be missing.
     pub(crate) fn load(sources: &Sources) -> Result<Self, Error> {
+        Self::read(sources, None)
+    }
+
+    /// The same for a server, whose parts must fit each other.
+    pub(crate) fn load_for(role: Role, sources: &Sources) -> Result<Self, Error> {
+        Self::read(sources, Some(role))
+    }
+
+    fn read(sources: &Sources, role: Option<Role>) -> Result<Self, Error> {
         let mut layers = Layers::default();
         if let Some(path) = &sources.file {
             let unreadable = |source| Error::Unreadable { path: path.clone(), source };
@@ -137,7 +162,10 @@ impl Config {
         }
         let config = layers.config()?;
         let invalid = |Invalid { key, problem }| Error::Invalid { place: layers.place(key), key, problem };
-        config.validate().map_err(invalid)?;
+        config
+            .validate()
+            .and_then(|()| role.map_or(Ok(()), |role| role.validate(&config)))
+            .map_err(invalid)?;
         Ok(config)
     }
 
@@ -147,24 +175,21 @@ impl Config {
         self.auth.algorithm.is_none()
     }
 
+    /// Each setting by itself.
     fn validate(&self) -> Result<(), Invalid> {
         if self.data.as_os_str().is_empty() {
             return Err(Invalid::new("data", anyhow!("give the path of a folder")));
         }
         self.listen.validate()?;
         self.tls.validate()?;
-        let auth = self.auth.verifier()?;
-        if auth.is_none()
-            && let Some((key, endpoint)) =
-                self.listen.endpoints().find(|(_, endpoint)| !endpoint.is_loopback())
-        {
-            let problem =
-                anyhow!("{endpoint} is not on loopback, so users must be verified: configure [auth]");
-            return Err(Invalid { key, problem });
-        }
+        self.auth.verifier()?;
         self.api.all_keys()?;
         self.limits.validate()?;
+        self.gateway.validate()?;
         self.store.validate()?;
+        self.presence.validate()?;
+        self.kafka.validate()?;
+        self.rpc.validate()?;
         self.retention.validate()?;
         self.log.filter()?;
         self.stop.validate()
@@ -177,7 +202,11 @@ impl Config {
         ("auth", auth::Auth::KEYS),
         ("api", api::Api::KEYS),
         ("limits", limits::Limits::KEYS),
+        ("gateway", gateway::Gateway::KEYS),
         ("store", store::Store::KEYS),
+        ("presence", presence::Presence::KEYS),
+        ("kafka", kafka::Kafka::KEYS),
+        ("rpc", rpc::Rpc::KEYS),
         ("retention", retention::Retention::KEYS),
         ("log", log::Log::KEYS),
         ("stop", stop::Stop::KEYS),
@@ -193,7 +222,11 @@ impl Default for Config {
             auth: auth::Auth::default(),
             api: api::Api::default(),
             limits: limits::Limits::default(),
+            gateway: gateway::Gateway::default(),
             store: store::Store::default(),
+            presence: presence::Presence::default(),
+            kafka: kafka::Kafka::default(),
+            rpc: rpc::Rpc::default(),
             retention: retention::Retention::default(),
             log: log::Log::default(),
             stop: stop::Stop::default(),

@@ -19,13 +19,14 @@ impl Store {
             let known = SCHEMES.iter().any(|scheme| url.reveal().starts_with(scheme));
             if !known {
                 let problem = anyhow::anyhow!("it must begin with {}", SCHEMES.join(" or "));
-                return Err(Invalid::new("store.url", problem));
+                return Err(Invalid::new(URL, problem));
             }
         }
         in_range("store.connections", self.connections.into(), 1..=CONNECTIONS_MAX)
     }
 }
 
+pub(super) const URL: &str = "store.url";
 const SCHEMES: [&str; 4] = ["postgres://", "postgresql://", "mysql://", "mariadb://"];
 /// A server allows a hundred or so unless told otherwise.
 const CONNECTIONS_MAX: u64 = 1_000;

@@ -8,38 +8,94 @@ use tidegate_certs::Identity;
 use tokio::net::{TcpListener, TcpSocket};
 use tracing::info;
 
-use crate::config::Config;
-use crate::config::listen::Listen;
+use crate::config::endpoint::Endpoint;
+use crate::config::listen::{self, Listen};
+use crate::config::{Config, Role};
 
 /// The sockets, bound and not yet served.
 #[derive(Debug)]
 pub(super) struct Bound {
+    /// For clients; none without a gateway.
+    pub(super) clients: Clients,
+    /// Health, readiness and metrics.
+    pub(super) admin: Vec<TcpListener>,
+}
+
+/// Where clients come in.
+#[derive(Debug, Default)]
+pub(super) struct Clients {
     /// HTTP and ws.
     pub(super) plain: Vec<TcpListener>,
     /// HTTPS and wss, of the same numbers as `udp`.
     pub(super) secure: Vec<TcpListener>,
     /// QUIC and WebTransport.
     pub(super) udp: Vec<UdpSocket>,
-    /// Health, readiness and metrics.
-    pub(super) admin: Vec<TcpListener>,
 }
 
 impl Bound {
-    /// Binds what is configured.
-    pub(super) fn bind(listen: &Listen) -> anyhow::Result<Self> {
-        let mut bound = Self { plain: Vec::new(), secure: Vec::new(), udp: Vec::new(), admin: Vec::new() };
-        for address in listen.http.iter().flat_map(|endpoint| endpoint.addresses()) {
-            bound.plain.push(tcp(address, "listen.http")?);
+    /// Binds what is configured for the role.
+    pub(super) fn bind(listen: &Listen, role: Role) -> anyhow::Result<Self> {
+        let clients = if role.has_gateway() { Clients::bind(listen)? } else { Clients::default() };
+        Ok(Self { clients, admin: all(&listen.admin, listen::ADMIN)? })
+    }
+
+    /// The first address for links and services.
+    pub(super) fn grpc_address(&self) -> Option<SocketAddr> {
+        None
+    }
+
+    /// Says in the log where everything is.
+    pub(super) fn log(&self) {
+        let Clients { plain, secure, udp } = &self.clients;
+        for (what, listeners) in [("http and ws", plain), ("https and wss", secure), ("admin", &self.admin)] {
+            addresses(listeners).for_each(|address| info!(%address, what, "listening"));
         }
+        for address in udp.iter().filter_map(|socket| socket.local_addr().ok()) {
+            info!(%address, what = "quic and webtransport", "listening");
+        }
+    }
+
+    /// Says on standard output where everything is; `identity` is the certificate for clients.
+    #[expect(clippy::print_stdout, reason = "what a newcomer reads first, and scripts parse")]
+    pub(super) fn announce(&self, config: &Config, role: Role, id: &str, identity: Option<&Identity>) {
+        println!("tidegate {}", env!("CARGO_PKG_VERSION"));
+        if role != Role::Serve {
+            println!("  {:<12} {id}", role.name());
+        }
+        if let Some(port) = self.clients.plain_ports().first() {
+            println!("  demo         http://localhost:{port}");
+        }
+        for socket in &self.clients.udp {
+            if let Ok(address) = socket.local_addr() {
+                println!("  quic         {address}");
+            }
+        }
+        if let Some(port) = self.clients.secure_ports().first() {
+            println!("  webtransport https://127.0.0.1:{port}/wt");
+            println!("  websocket    wss://127.0.0.1:{port}/ws");
+        }
+        for address in addresses(&self.admin) {
+            println!("  admin        http://{address}");
+        }
+        if let Some(identity) = identity {
+            println!("  certificate  sha256 {}", identity.sha256());
+            println!("  data         {}", config.data.display());
+        }
+        if role.has_gateway() && config.is_development() {
+            println!("  a token      tidegate token --user alice");
+        }
+    }
+}
+
+impl Clients {
+    fn bind(listen: &Listen) -> anyhow::Result<Self> {
+        let mut clients = Self { plain: all(&listen.http, listen::HTTP)?, ..Self::default() };
         for address in listen.quic.iter().flat_map(|endpoint| endpoint.addresses()) {
             let (tcp, udp) = both(address)?;
-            bound.secure.push(tcp);
-            bound.udp.push(udp);
+            clients.secure.push(tcp);
+            clients.udp.push(udp);
         }
-        for address in listen.admin.iter().flat_map(|endpoint| endpoint.addresses()) {
-            bound.admin.push(tcp(address, "listen.admin")?);
-        }
-        Ok(bound)
+        Ok(clients)
     }
 
     /// The ports of HTTP and ws.
@@ -60,57 +116,24 @@ impl Bound {
         let websocket = format!("ws://localhost:{}/ws", first(self.plain_ports()));
         (webtransport, websocket)
     }
+}
 
-    /// Says in the log where everything is.
-    pub(super) fn log(&self) {
-        for (what, listeners) in
-            [("http and ws", &self.plain), ("https and wss", &self.secure), ("admin", &self.admin)]
-        {
-            addresses(listeners).for_each(|address| info!(%address, what, "listening"));
-        }
-        for address in self.udp.iter().filter_map(|socket| socket.local_addr().ok()) {
-            info!(%address, what = "quic and webtransport", "listening");
-        }
-    }
-
-    /// Says on standard output where everything is.
-    #[expect(clippy::print_stdout, reason = "what a newcomer reads first, and scripts parse")]
-    pub(super) fn announce(&self, config: &Config, identity: &Identity) {
-        println!("tidegate {}", env!("CARGO_PKG_VERSION"));
-        if let Some(port) = self.plain_ports().first() {
-            println!("  demo         http://localhost:{port}");
-        }
-        for socket in &self.udp {
-            if let Ok(address) = socket.local_addr() {
-                println!("  quic         {address}");
-            }
-        }
-        if let Some(port) = self.secure_ports().first() {
-            println!("  webtransport https://127.0.0.1:{port}/wt");
-            println!("  websocket    wss://127.0.0.1:{port}/ws");
-        }
-        for address in addresses(&self.admin) {
-            println!("  admin        http://{address}");
-        }
-        println!("  certificate  sha256 {}", identity.sha256());
-        println!("  data         {}", config.data.display());
-        if config.is_development() {
-            println!("  a token      tidegate token --user alice");
-        }
-    }
+/// Every address of a list.
+fn all(list: &[Endpoint], key: &str) -> anyhow::Result<Vec<TcpListener>> {
+    list.iter().flat_map(|endpoint| endpoint.addresses()).map(|address| tcp(address, key)).collect()
 }
 
 /// TCP and UDP on one number. With port 0 the system picks TCP's, and another one while somebody has UDP's.
 fn both(address: SocketAddr) -> anyhow::Result<(TcpListener, UdpSocket)> {
     let mut tries = if address.port() == 0 { PICKS } else { 1 };
     loop {
-        let tcp = tcp(address, "listen.quic")?;
-        let picked = tcp.local_addr().context("listen.quic")?;
+        let tcp = tcp(address, listen::QUIC)?;
+        let picked = tcp.local_addr().context(listen::QUIC)?;
         tries -= 1;
         match UdpSocket::bind(picked) {
             Ok(udp) => return Ok((tcp, udp)),
             Err(_) if tries > 0 => {}
-            Err(error) => return Err(unusable("listen.quic", "UDP", picked, &error)),
+            Err(error) => return Err(unusable(listen::QUIC, "UDP", picked, &error)),
         }
     }
 }

@@ -114,7 +114,9 @@ impl http::Backend for Backend {
             cert_sha256: development.certificates.current().sha256().to_base64(),
         }
     }
+}
 
+impl http::Refusals for Backend {
     fn refused(&self, reason: &'static str) {
         tracing::debug!(reason, "request refused");
         self.0.gateway.0.parts.metrics.http_refused(reason);

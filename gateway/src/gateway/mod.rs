@@ -2,9 +2,9 @@
 
 pub mod backend;
 mod cursors;
+pub(crate) mod drain;
 mod heads;
 mod link;
-pub mod operator;
 pub(crate) mod registrar;
 pub(crate) mod registrations;
 
@@ -69,6 +69,7 @@ pub(crate) struct Shared {
     next_session: AtomicU64,
     sessions: TaskTracker,
     stopping: CancellationToken,
+    pub(crate) alternatives: drain::Alternatives,
 }
 
 impl Gateway {
@@ -84,6 +85,7 @@ impl Gateway {
             next_session: AtomicU64::new(1),
             sessions: TaskTracker::new(),
             stopping: CancellationToken::new(),
+            alternatives: drain::Alternatives::default(),
         }))
     }
 
@@ -92,11 +94,12 @@ impl Gateway {
         &self.0.hub
     }
 
-    /// Tells every session to go, each with a time of its own to come back within `spread_ms`, and waits until all are
-    /// gone. No new ones are served from now on.
+    /// Tells every session to go, each with a time of its own to come back within `spread_ms` and other gateways to go
+    /// to, and waits until all are gone. No new ones are served from now on.
     pub async fn drain(&self, spread_ms: i64) {
         self.0.stopping.cancel();
         self.0.sessions.close();
+        drain::announce(&self.0).await;
         let notice = || Notice {
             code: CloseCode::Draining,
             message: "the gateway is stopping",

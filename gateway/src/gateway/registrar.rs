@@ -83,7 +83,8 @@ async fn begin(gateway: &Shared) -> Result<(), Unreachable> {
     Ok(())
 }
 
-fn lease(gateway: &Shared) -> Lease {
+/// The lease as it is to be written now.
+pub(super) fn lease(gateway: &Shared) -> Lease {
     let parts = &gateway.parts;
     Lease {
         gateway: parts.id.clone(),

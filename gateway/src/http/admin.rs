@@ -12,8 +12,8 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use tidegate_proto::v1::Code;
 
 use super::refused::{Refused, method_not_allowed};
-use super::{Backend, Edge};
-use crate::transport::Accept;
+use super::{Edge, Refusals};
+use crate::transport::{Accept, Transport};
 
 /// What the operators' listener asks of the server behind it.
 pub trait Admin: Clone + Send + Sync + 'static {
@@ -24,10 +24,18 @@ pub trait Admin: Clone + Send + Sync + 'static {
     fn metrics(&self) -> Result<String, fmt::Error>;
 }
 
-impl<A: Accept, B: Backend> Edge<A, B> {
-    /// The operators' routes, and only those: nothing is ever handed to `accept`.
-    pub fn admin(accept: A, backend: B, admin: impl Admin) -> Self {
-        Self { accept, backend, router: routes(admin) }
+/// Nobody is connected by way of the operators' routes.
+#[derive(Debug, Clone, Copy)]
+pub struct Nobody;
+
+impl Accept for Nobody {
+    fn accept<T: Transport>(&self, _transport: T) {}
+}
+
+impl<B: Refusals> Edge<Nobody, B> {
+    /// The operators' routes, and only those.
+    pub fn admin(refusals: B, admin: impl Admin) -> Self {
+        Self { accept: Nobody, backend: refusals, router: routes(admin) }
     }
 }
 

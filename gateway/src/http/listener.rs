@@ -23,7 +23,7 @@ use tokio_util::task::TaskTracker;
 
 use super::stream::Stream;
 use super::upgrade::Connection;
-use super::{Backend, Edge};
+use super::{Edge, Refusals};
 use crate::admission::{Admission, Admitted};
 use crate::quoted::Quoted;
 use crate::transport::Accept;
@@ -49,7 +49,7 @@ pub struct Stopping {
 }
 
 /// Serves until it is stopped; fails only if the listener does.
-pub async fn serve<A: Accept, B: Backend>(
+pub async fn serve<A: Accept, B: Refusals>(
     listener: Listener,
     edge: Edge<A, B>,
     stopping: Stopping,
@@ -126,7 +126,7 @@ struct Worker<A, B> {
     token: CancellationToken,
 }
 
-impl<A: Accept, B: Backend> Worker<A, B> {
+impl<A: Accept, B: Refusals> Worker<A, B> {
     async fn run(self, tcp: TcpStream, admitted: Admitted, tls: Option<Arc<rustls::ServerConfig>>) {
         tune(&tcp);
         let secure = tls.is_some();

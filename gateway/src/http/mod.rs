@@ -22,7 +22,7 @@ use tidegate_proto::Refusal;
 use tidegate_proto::id::UserId;
 use tidegate_proto::v1::Msg;
 
-pub use self::admin::Admin;
+pub use self::admin::{Admin, Nobody};
 pub use self::api::ApiKeys;
 pub use self::assets::{Asset, Assets};
 pub use self::listener::{Listener, Stopping, serve};
@@ -31,8 +31,14 @@ use crate::auth::Identity;
 use crate::origin::OriginPolicy;
 use crate::transport::Accept;
 
+/// Whom a listener tells of what it refuses.
+pub trait Refusals: Clone + Send + Sync + 'static {
+    /// A request or a connection was refused, for the metrics: `reason` is one of a small fixed set.
+    fn refused(&self, reason: &'static str);
+}
+
 /// What the edge asks of the server behind it.
-pub trait Backend: Clone + Send + Sync + 'static {
+pub trait Backend: Refusals {
     /// Who a token is. A refusal has the same text for whatever is wrong with it.
     fn verify(&self, token: &str) -> Result<Identity, Refusal>;
 
@@ -44,9 +50,6 @@ pub trait Backend: Clone + Send + Sync + 'static {
 
     /// Where the demo connects; asked for in development mode only.
     fn demo_connect(&self) -> DemoConnect;
-
-    /// A request was refused, for the metrics: `reason` is one of a small fixed set.
-    fn refused(&self, reason: &'static str);
 }
 
 /// A message that the log has.

@@ -6,6 +6,7 @@ use std::fmt;
 use tidegate_proto::Refusal;
 use tidegate_proto::v1::{CloseCode, Code, Error, GoAway, ServerFrame, server_frame};
 
+use crate::gateway::drain::Alternatives;
 use crate::hub::mailbox::Notice;
 use crate::transport::Bad;
 
@@ -47,14 +48,19 @@ impl End {
         Self::refused(close, &Refusal::new(bad.code, bad.message.clone()))
     }
 
-    pub(super) fn notice(notice: &Notice) -> Self {
-        Self::go_away(notice.code, notice.message, notice.retry_after_ms)
+    /// As the notice says; whoever goes because the gateway stops is told of others.
+    pub(super) fn notice(notice: &Notice, alternatives: &Alternatives) -> Self {
+        let go_away = GoAway {
+            reason: notice.code as i32,
+            retry_after_ms: notice.retry_after_ms,
+            alternatives: if notice.code == CloseCode::Draining { alternatives.draw() } else { Vec::new() },
+            message: notice.message.to_owned(),
+        };
+        Self::Close { code: notice.code, last: Box::new(frame(server_frame::Kind::GoAway(go_away))) }
     }
 
-    pub(super) fn go_away(code: CloseCode, message: &str, retry_after_ms: i64) -> Self {
-        let message = message.to_owned();
-        let go_away = GoAway { reason: code as i32, retry_after_ms, alternatives: Vec::new(), message };
-        Self::Close { code, last: Box::new(frame(server_frame::Kind::GoAway(go_away))) }
+    pub(super) fn go_away(code: CloseCode, message: &'static str, retry_after_ms: i64) -> Self {
+        Self::notice(&Notice { code, message, retry_after_ms }, &Alternatives::default())
     }
 
     /// Its name as a metric's label.

@@ -27,7 +27,7 @@ use super::worker::{Guards, Session};
 use crate::auth::Identity;
 use crate::feed::Feed;
 use crate::gateway::{Shared, now_ms, registrar};
-use crate::hub::mailbox::Mailbox;
+use crate::hub::mailbox::{Mailbox, Notice};
 use crate::quoted::Quoted;
 use crate::transport::{Event, Info, Outgoing, Transport};
 
@@ -54,7 +54,9 @@ struct Greeting {
 
 async fn greet<T: Transport>(gateway: &Arc<Shared>, transport: &mut T) -> Result<(Greeting, u32), End> {
     if gateway.is_stopping() {
-        return Err(End::go_away(CloseCode::Draining, "the gateway is stopping", 1_000));
+        let (code, message) = (CloseCode::Draining, "the gateway is stopping");
+        let notice = Notice { code, message, retry_after_ms: 1_000 };
+        return Err(End::notice(&notice, &gateway.alternatives));
     }
     let (id, hello) = first_frame(transport).await?;
     let identity = identify(gateway, &hello, transport.info())?;

@@ -222,7 +222,9 @@ impl<T: Transport> Session<T> {
     /// A session that was told to end does so when its sends are answered, or after a while.
     fn try_leave(&self) -> Result<(), End> {
         match &self.leaving {
-            Some((notice, at)) if self.sends.is_idle() || self.clock.now() >= *at => Err(End::notice(notice)),
+            Some((notice, at)) if self.sends.is_idle() || self.clock.now() >= *at => {
+                Err(End::notice(notice, &self.gateway.alternatives))
+            }
             _ => Ok(()),
         }
     }

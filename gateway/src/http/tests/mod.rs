@@ -152,7 +152,9 @@ impl Backend for Gateway {
             cert_sha256: "c".into(),
         }
     }
+}
 
+impl Refusals for Gateway {
     fn refused(&self, reason: &'static str) {
         self.0.refusals.lock().push(reason);
     }
@@ -188,10 +190,10 @@ impl Start {
     }
 
     async fn run_admin(self, admin: impl Admin) -> Running {
-        self.run_edge(|gateway, _| Edge::admin(gateway.clone(), gateway, admin)).await
+        self.run_edge(|gateway, _| Edge::admin(gateway, admin)).await
     }
 
-    async fn run_edge(self, edge: impl FnOnce(Gateway, Settings) -> Edge<Gateway, Gateway>) -> Running {
+    async fn run_edge<A: Accept>(self, edge: impl FnOnce(Gateway, Settings) -> Edge<A, Gateway>) -> Running {
         let (ended_in, ended) = mpsc::channel(100);
         let tracker = TaskTracker::new();
         let gateway = Gateway(Arc::new(Inner {

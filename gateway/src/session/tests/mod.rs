@@ -28,9 +28,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::worker::Session;
 use crate::auth::Signer;
-use crate::gateway::operator::Operator;
 use crate::gateway::{Gateway, Parts, Shared, now_ms};
-use crate::http::{Admin as _, Stream};
+use crate::http::Stream;
 use crate::metrics::Metrics;
 use crate::settings::Settings;
 use crate::transport::pipe::Pipe;
@@ -249,18 +248,6 @@ async fn a_retry_is_the_same_message_and_another_body_a_conflict() {
 
     alice.message("bob", "2", "next").await;
     assert_eq!((bob.delivered().await.0, bob.delivered().await.0), (1, 2), "one message, then the next");
-}
-
-#[tokio::test]
-async fn a_gateway_is_ready_while_it_serves_and_its_store_answers() {
-    let world = World::new().await;
-    let operator = Operator::new(world.gateway.clone(), Registry::default());
-    assert_eq!(operator.ready().await, Ok(()));
-    assert_eq!(operator.metrics().unwrap(), "# EOF\n");
-    world.store.close().await.unwrap();
-    assert_eq!(operator.ready().await, Err("the store fails"));
-    world.gateway.drain(1).await;
-    assert_eq!(operator.ready().await, Err("the gateway is stopping"));
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! What becomes of sessions when presence forgets them, or says that they are displaced.
 
-use tidegate_pipeline::presence::lease::Lease;
+use tidegate_pipeline::presence::lease::{Lease, State};
 use tidegate_pipeline::presence::{Registration, Route};
 use tidegate_proto::id::DeviceId;
 use tokio::time::{sleep, timeout};
@@ -68,4 +68,30 @@ async fn a_session_that_finds_a_higher_attempt_when_it_registers_again_is_replac
     assert!(matches!(registered, Registration::Registered { displaced: Some(_) }));
     world.presence.end_lease(&lease).await.unwrap();
     assert_eq!(bob.closed().await, CloseCode::Replaced);
+}
+
+#[tokio::test]
+async fn a_gateway_that_stops_says_so_and_names_the_others() {
+    let world = World::new().await;
+    let own = world.lease().await;
+    let other = Lease { gateway: "other".into(), public: "other.example.org:4433".into(), ..own.clone() };
+    world.presence.begin_lease(&other).await.unwrap();
+    let (mut alice, _) = world.connect("alice", "phone").await;
+    let gateway = world.gateway.clone();
+    let (told, ()) = tokio::join!(
+        async {
+            let told = alice.next().await;
+            drop(alice);
+            told
+        },
+        gateway.drain(1_000)
+    );
+    let Kind::GoAway(told) = told else { panic!("no GoAway: {told:?}") };
+    assert_eq!(
+        (told.reason(), told.alternatives),
+        (CloseCode::Draining, vec!["other.example.org:4433".into()])
+    );
+    let leases = world.presence.leases().await.unwrap();
+    let state = |of: &Lease| leases.iter().find(|lease| lease.gateway == of.gateway).unwrap().state;
+    assert_eq!((state(&own), state(&other)), (State::Draining, State::Up));
 }

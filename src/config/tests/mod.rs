@@ -1,17 +1,28 @@
 //! Settings from every layer, and what is wrong with them.
 
+mod shared;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
 use super::*;
 
-const EXAMPLE: &str = include_str!("../../docs/tidegate.example.toml");
-const OPERATIONS: &str = include_str!("../../docs/OPERATIONS.md");
+const EXAMPLE: &str = include_str!("../../../docs/tidegate.example.toml");
+const OPERATIONS: &str = include_str!("../../../docs/OPERATIONS.md");
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
 
 /// Loads the text as a file, with variables and `--set` flags over it.
 fn load_with(text: &str, variables: &[(&str, &str)], flags: &[(&str, &str)]) -> Result<Config, String> {
+    load_for(Role::Serve, text, variables, flags)
+}
+
+fn load_for(
+    role: Role,
+    text: &str,
+    variables: &[(&str, &str)],
+    flags: &[(&str, &str)],
+) -> Result<Config, String> {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("tidegate.toml");
     fs::write(&file, text).unwrap();
@@ -21,7 +32,8 @@ fn load_with(text: &str, variables: &[(&str, &str)], flags: &[(&str, &str)]) -> 
         flags: flags.iter().map(|(k, v)| (format!("--set {k}"), (*k).into(), (*v).into())).collect(),
     };
     let prefix = format!("{}/", folder.path().display());
-    Config::load(&sources).map_err(|error| format!("{:#}", anyhow::Error::new(error)).replace(&prefix, ""))
+    Config::load_for(role, &sources)
+        .map_err(|error| format!("{:#}", anyhow::Error::new(error)).replace(&prefix, ""))
 }
 
 fn load(text: &str) -> Result<Config, String> {
@@ -60,7 +72,7 @@ fn the_operators_page_has_every_setting() {
 fn the_pages_name_no_setting_that_is_none() {
     let is_section = |name: &str| Config::SECTIONS.iter().any(|(section, _)| *section == name);
     let mut found = 0;
-    for page in [OPERATIONS, include_str!("../../README.md"), include_str!("../../docs/PROTOCOL.md")] {
+    for page in [OPERATIONS, include_str!("../../../README.md"), include_str!("../../../docs/PROTOCOL.md")] {
         let words = page.split(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '/' | '-')));
         // The database's files are called like settings.
         let words =
@@ -313,6 +325,14 @@ fn no_secret_is_shown() {
     let printed = toml::to_string(&config).unwrap();
     assert!(!printed.contains(secret) && printed.matches("********").count() == 2, "{printed}");
     assert!(!format!("{config:?}").contains(secret));
+    let urls = format!(
+        "store.url = \"postgres://u:{secret}@h/d\"\npresence.url = \"redis://u:{secret}@h\"\n\
+         [kafka]\nproperties = [\"sasl.password={secret}\"]\n[rpc]\ntoken = \"{secret}\"\n"
+    );
+    let config = load(&urls).unwrap();
+    let printed = toml::to_string(&config).unwrap();
+    assert!(!printed.contains(secret) && printed.matches("********").count() == 4, "{printed}");
+    assert!(!format!("{config:?}").contains(secret));
     // Nor in an error.
     let wrong = [
         format!("[api]\nkeys = [\"{secret} \"]"),
@@ -321,6 +341,9 @@ fn no_secret_is_shown() {
         format!("[auth]\nsecret = [\"{secret}\"]"),
         format!("[auth]\nsecret = \"{secret}\""),
         format!("[auth]\nsecret = {secret}"),
+        format!("[kafka]\nproperties = [\"{secret}\"]"),
+        format!("[presence]\nurl = \"http://{secret}\""),
+        format!("[rpc]\ntoken = \"{secret} \""),
         "[auth]\nsecret = 4711471147114711".to_owned(),
         "[api]\nkeys = [4711471147114711]".to_owned(),
     ];

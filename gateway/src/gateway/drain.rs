@@ -1,0 +1,89 @@
+//! A gateway that is about to stop: it says so to the others, and names them to its clients
+//! (docs/PROTOCOL.md "Errors and closing").
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use rand::seq::IndexedRandom as _;
+use tidegate_pipeline::presence::lease::{Lease, State};
+use tokio::time::timeout;
+use tracing::warn;
+
+use super::{Shared, registrar};
+
+/// Where clients of this gateway may go instead; nowhere until it stops.
+#[derive(Debug, Default)]
+pub(crate) struct Alternatives(OnceLock<Vec<Arc<str>>>);
+
+impl Alternatives {
+    /// A few of them, others each time, so that the clients spread over all.
+    pub(crate) fn draw(&self) -> Vec<String> {
+        let all = self.0.get().map(Vec::as_slice).unwrap_or_default();
+        all.choose_multiple(&mut rand::rng(), NAMED).map(|address| address.to_string()).collect()
+    }
+}
+
+/// Writes the lease as DRAINING and looks who else is there. Presence is waited for a moment only: without it clients
+/// come back to their own address.
+pub(super) async fn announce(gateway: &Shared) {
+    let presence = &gateway.parts.presence;
+    let announced = timeout(LIMIT, async {
+        presence.extend_lease(&registrar::lease(gateway)).await?;
+        presence.leases().await
+    });
+    match announced.await {
+        Ok(Ok(leases)) => {
+            let _ = gateway.alternatives.0.set(others(leases, &gateway.parts.id));
+        }
+        Ok(Err(error)) => {
+            warn!(error = &error as &dyn std::error::Error, "no other gateways are named to clients");
+        }
+        Err(_) => warn!("no other gateways are named to clients"),
+    }
+}
+
+/// The addresses of the gateways that take new sessions.
+fn others(leases: Vec<Lease>, own: &str) -> Vec<Arc<str>> {
+    let takes =
+        |lease: &Lease| &*lease.gateway != own && lease.state == State::Up && !lease.public.is_empty();
+    leases.into_iter().filter(takes).map(|lease| lease.public).collect()
+}
+
+/// As many as clients try.
+const NAMED: usize = 8;
+/// Of the grace period.
+const LIMIT: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_who_takes_sessions_and_says_where_is_an_alternative() {
+        let lease = |gateway: &str, state, public: &str| Lease {
+            gateway: gateway.into(),
+            incarnation: 1,
+            state,
+            address: "h:1".into(),
+            public: public.into(),
+        };
+        let leases = vec![
+            lease("own", State::Up, "own:1"),
+            lease("other", State::Up, "other:1"),
+            lease("leaving", State::Draining, "leaving:1"),
+            lease("silent", State::Up, ""),
+        ];
+        assert_eq!(others(leases, "own"), ["other:1".into()]);
+    }
+
+    #[test]
+    fn clients_of_many_gateways_are_spread_over_all() {
+        let alternatives = Alternatives::default();
+        assert!(alternatives.draw().is_empty());
+        alternatives.0.set((0..30).map(|number| number.to_string().into()).collect()).unwrap();
+        let drawn: Vec<_> = (0..300).map(|_| alternatives.draw()).collect();
+        assert!(drawn.iter().all(|few| few.len() == NAMED));
+        let first: std::collections::HashSet<_> = drawn.iter().map(|few| &few[0]).collect();
+        assert_eq!(first.len(), 30);
+    }
+}

@@ -1,0 +1,45 @@
+//! `[presence]`: where it is kept which gateway holds whom.
+
+use anyhow::anyhow;
+
+use super::secret::Secret;
+use super::section::{Invalid, section};
+
+section! {
+    /// Without a URL it is in memory, and this process is the only one.
+    Presence {
+        /// `redis://user:password@host:port/database`, `rediss://…` (TLS), `redis-sentinel://…` or `redis-cluster://…`.
+        url: Option<Secret> = None,
+        /// Before every key, so that several installations may share a server.
+        prefix: String = "tg:".to_owned(),
+    }
+}
+
+impl Presence {
+    pub(super) fn validate(&self) -> Result<(), Invalid> {
+        if let Some(url) = &self.url
+            && !SCHEMES.iter().any(|scheme| url.reveal().starts_with(scheme))
+        {
+            return Err(Invalid::new(URL, anyhow!("it must begin with {}", SCHEMES.join(" or "))));
+        }
+        // Braces would say which keys share a slot of a cluster.
+        let is_good = |byte: u8| byte.is_ascii_graphic() && !b"{}".contains(&byte);
+        if self.prefix.len() > MAX_PREFIX_BYTES || !self.prefix.bytes().all(is_good) {
+            let text = "it has at most 64 printable characters, no space and no brace";
+            return Err(Invalid::new("presence.prefix", anyhow!("{:?}: {text}", self.prefix)));
+        }
+        Ok(())
+    }
+}
+
+pub(super) const URL: &str = "presence.url";
+/// Each also with TLS.
+const SCHEMES: [&str; 6] = [
+    "redis://",
+    "rediss://",
+    "redis-sentinel://",
+    "rediss-sentinel://",
+    "redis-cluster://",
+    "rediss-cluster://",
+];
+const MAX_PREFIX_BYTES: usize = 64;

@@ -1,0 +1,41 @@
+//! The pipeline of a process: the sequencer with its pusher, and retention.
+
+use std::sync::Arc;
+
+use tidegate_pipeline::log::Reader;
+use tidegate_pipeline::metrics::Metrics;
+use tidegate_pipeline::presence::Presence;
+use tidegate_pipeline::pusher::Pusher;
+use tidegate_pipeline::pusher::link::{Link, Local};
+use tidegate_pipeline::sequencer::Sequencer;
+use tidegate_pipeline::store::Store;
+
+use super::retention;
+use super::tasks::Tasks;
+use crate::config::Config;
+
+/// What the pipeline shares with the rest of the process.
+pub(super) struct Shared {
+    pub(super) store: Store,
+    pub(super) presence: Presence,
+    pub(super) reader: Reader,
+}
+
+/// Starts it; `own` is the gateway of this process, with its link.
+pub(super) fn start(
+    config: &Config,
+    shared: Shared,
+    own: (Arc<str>, Local),
+    metrics: Metrics,
+    tasks: &mut Tasks,
+) {
+    let Shared { store, presence, reader } = shared;
+    let pusher = Pusher::new(presence, [(own.0, Link::Local(own.1))]);
+    let sequencer = Sequencer::new(store.clone(), pusher, metrics);
+    tasks.sequence(sequencer.run(reader));
+
+    let (kept, policy, stop) = (store.clone(), retention::policy(&config.retention), tasks.services.clone());
+    tasks.run(async move { retention::run(&kept, policy, &stop).await });
+    let stop = tasks.services.clone();
+    tasks.run(async move { store.keep_up(&stop).await });
+}
