@@ -32,6 +32,6 @@ fn services() {
 
 const PROTO: &str = "../proto/proto";
 /// The files that are generated here.
-const FILES: [&str; 1] = ["tidegate/v1/link.proto"];
+const FILES: [&str; 2] = ["tidegate/v1/link.proto", "tidegate/v1/services.proto"];
 /// Where all descriptors are written for reflection.
 const DESCRIPTORS: &str = "services.bin";

@@ -11,6 +11,7 @@ pub mod hub;
 pub mod metrics;
 pub mod origin;
 mod quoted;
+pub mod rpc;
 mod session;
 pub mod settings;
 pub mod transport;

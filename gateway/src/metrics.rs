@@ -9,8 +9,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
-use tidegate_pipeline::metrics::{self as pipeline, Counters, Histogram, Label, SECONDS_BOUNDS};
-use tidegate_proto::v1::Code;
+use tidegate_pipeline::metrics::{self as pipeline, Counters, Histogram, Label, Rejected, SECONDS_BOUNDS};
 
 use crate::admission::Full;
 use crate::hub::mailbox;
@@ -19,6 +18,7 @@ use crate::transport::{Kind, quic};
 /// The metrics of a gateway. Cheap enough to clone at start; clones count together.
 #[derive(Debug, Clone)]
 pub struct Metrics {
+    pipeline: pipeline::Metrics,
     /// Live sessions by transport.
     pub(crate) sessions: Family<Label, Gauge>,
     opened: Counters,
@@ -32,9 +32,8 @@ pub struct Metrics {
     pub(crate) delivered: Counter,
     /// Messages whose sender was told STORED.
     pub(crate) confirmed: Counter,
-    rejected: Counters,
-    /// The handles of `rejected`, by the code's number.
-    rejected_by_code: Arc<[Counter]>,
+    /// Messages refused.
+    pub(crate) rejected: Rejected,
     /// From a send's arrival to its ACCEPTED.
     pub(crate) receipt_seconds: Histogram,
     /// From send_time to the transport of a recipient, of live pushes.
@@ -53,6 +52,8 @@ pub struct Metrics {
     pub(crate) page_failed: Counter,
     /// What mailboxes did not take.
     pub(crate) mailbox: Arc<mailbox::Drops>,
+    /// Messages stored nowhere for clients that are behind.
+    pub(crate) passing_behind: Counter,
     /// Signals for clients that are behind.
     pub(crate) signal_behind: Counter,
     /// Times that presence did not answer.
@@ -73,22 +74,22 @@ impl Metrics {
     /// Nothing counted yet. Stages of messages and drops are counted in the pipeline's families.
     pub fn new(pipeline: &pipeline::Metrics) -> Self {
         let stage = |stage| pipeline.messages.get_or_create_owned(&[("stage", stage)]);
-        let [rejected, turns, pages, quic_refused] = std::array::from_fn(|_| Counters::default());
+        let [turns, pages, quic_refused] = std::array::from_fn(|_| Counters::default());
         let turn = |to| turns.get_or_create_owned(&[("to", to)]);
         let page = |result| pages.get_or_create_owned(&[("result", result)]);
         let drop = |reason| pipeline.drops.get_or_create_owned(&[("reason", reason)]);
         let quic = |reason| quic_refused.get_or_create_owned(&[("reason", reason)]);
         Self {
+            pipeline: pipeline.clone(),
             sessions: Family::default(),
             opened: Counters::default(),
             ended: Counters::default(),
             not_begun: Counters::default(),
-            received: stage("received"),
-            accepted: stage("accepted"),
+            received: pipeline.received.clone(),
+            accepted: pipeline.accepted.clone(),
             delivered: stage("delivered"),
             confirmed: stage("confirmed"),
-            rejected_by_code: codes().map(|code| rejected.get_or_create_owned(&[("code", code)])).collect(),
-            rejected,
+            rejected: pipeline.rejected.clone(),
             receipt_seconds: Histogram::new(SECONDS_BOUNDS),
             delivery_seconds: Histogram::new(SECONDS_BOUNDS),
             catching_up: Gauge::default(),
@@ -101,8 +102,10 @@ impl Metrics {
             mailbox: Arc::new(mailbox::Drops {
                 pushes: drop("mailbox_full"),
                 signals: drop("signal_overtaken"),
+                passing: drop("volatile_full"),
                 receipts: drop("receipt"),
             }),
+            passing_behind: drop("volatile_behind"),
             signal_behind: drop("signal_behind"),
             presence_unreachable: Counter::default(),
             connections: Gauge::default(),
@@ -122,6 +125,11 @@ impl Metrics {
             packets_sent: Counter::default(),
             packets_lost: Counter::default(),
         }
+    }
+
+    /// What the pipeline counts, and the gateway with it.
+    pub(crate) fn pipeline(&self) -> &pipeline::Metrics {
+        &self.pipeline
     }
 
     /// Live connections of clients, sessions or not.
@@ -144,7 +152,6 @@ impl Metrics {
             "Connections that ended before Welcome, by close code",
             self.not_begun.clone(),
         );
-        to.register("messages_rejected", "Messages refused, by code", self.rejected.clone());
         to.register("receipt_seconds", "From a send to its ACCEPTED", self.receipt_seconds.clone());
         to.register(
             "delivery_seconds",
@@ -188,34 +195,8 @@ impl Metrics {
         self.not_begun.get_or_create(&[("code", code)]).inc();
     }
 
-    /// A message was refused.
-    pub(crate) fn message_rejected(&self, code: i32) {
-        if let Some(counter) = usize::try_from(code).ok().and_then(|code| self.rejected_by_code.get(code)) {
-            counter.inc();
-        }
-    }
-
     /// A request or connection of HTTP was refused.
     pub(crate) fn http_refused(&self, reason: &'static str) {
         self.http_refused.get_or_create(&[("reason", reason)]).inc();
-    }
-}
-
-/// The names of all codes, in the order of their numbers, which have no gap.
-fn codes() -> impl Iterator<Item = &'static str> {
-    (0..).map_while(|code| Code::try_from(code).ok()).map(|code| code.as_str_name())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_code_has_its_counter() {
-        let metrics = Metrics::new(&pipeline::Metrics::default());
-        metrics.message_rejected(Code::ProtocolError as i32);
-        metrics.message_rejected(1_000);
-        let count = |code: Code| metrics.rejected.get_or_create(&[("code", code.as_str_name())]).get();
-        assert_eq!((count(Code::ProtocolError), count(Code::Conflict)), (1, 0));
     }
 }

@@ -54,6 +54,20 @@ impl Body {
         Some(Self::new(encoded, &msg.conversation, ids, msg.send_time, conv_seq))
     }
 
+    /// The body as another process has made it, copied out of what it came in. An undecodable one: `None`.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let bytes = Bytes::copy_from_slice(bytes);
+        let msg = Msg::decode(bytes.clone()).ok()?;
+        Some(Self(Arc::new(Inner {
+            bytes,
+            lane_hash: lane_hash(&msg.conversation),
+            local_id: msg.local_id.into(),
+            server_id: msg.server_id.into(),
+            send_time: msg.send_time,
+            conv_seq: msg.conv_seq.cast_unsigned(),
+        })))
+    }
+
     /// The encoded `Msg`, without seq: that stands beside it in Deliver.
     pub fn bytes(&self) -> &Bytes {
         &self.0.bytes
@@ -112,5 +126,16 @@ mod tests {
         let body = Body::from_stored(&msg.encode_to_vec(), 300).unwrap();
         assert_eq!(body.msg(7), Msg { conv_seq: 300, seq: 7, ..msg });
         assert!(Body::from_stored(&[0xff], 1).is_none());
+    }
+
+    #[test]
+    fn a_body_comes_back_from_its_bytes() {
+        let ids = ("l", "s");
+        let msg = Msg { local_id: ids.0.into(), server_id: ids.1.into(), send_time: 9, ..Msg::default() };
+        let msg = Msg { conversation: "d:alice:bob".into(), content: vec![7; 99].into(), ..msg };
+        let body = Body::new(&msg.encode_to_vec(), "d:alice:bob", ids, 9, 300);
+        let again = Body::from_bytes(body.bytes()).unwrap();
+        assert_eq!(format!("{again:?}"), format!("{body:?}"));
+        assert!(Body::from_bytes(&[0xff]).is_none());
     }
 }

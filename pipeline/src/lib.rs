@@ -4,6 +4,7 @@
 #![warn(missing_docs)]
 
 pub mod body;
+pub mod history;
 pub mod log;
 pub mod metrics;
 pub mod presence;
@@ -12,3 +13,4 @@ pub mod record;
 pub mod rpc;
 pub mod sequencer;
 pub mod store;
+pub mod submit;

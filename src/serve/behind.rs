@@ -6,7 +6,8 @@ use tidegate_pipeline::log::Reader;
 use tidegate_pipeline::metrics::Metrics;
 use tidegate_pipeline::presence::Presence;
 use tidegate_pipeline::pusher::Pusher;
-use tidegate_pipeline::pusher::link::{Link, Local};
+use tidegate_pipeline::pusher::dial::Dialer;
+use tidegate_pipeline::pusher::link::Local;
 use tidegate_pipeline::sequencer::Sequencer;
 use tidegate_pipeline::store::Store;
 
@@ -19,18 +20,20 @@ pub(super) struct Shared {
     pub(super) store: Store,
     pub(super) presence: Presence,
     pub(super) reader: Reader,
+    /// Calls the gateways of other processes.
+    pub(super) dialer: Dialer,
 }
 
 /// Starts it; `own` is the gateway of this process, with its link.
 pub(super) fn start(
     config: &Config,
     shared: Shared,
-    own: (Arc<str>, Local),
+    own: Option<(Arc<str>, Local)>,
     metrics: Metrics,
     tasks: &mut Tasks,
 ) {
-    let Shared { store, presence, reader } = shared;
-    let pusher = Pusher::new(presence, [(own.0, Link::Local(own.1))]);
+    let Shared { store, presence, reader, dialer } = shared;
+    let pusher = Pusher::new(presence, own, dialer, metrics.pusher.clone());
     let sequencer = Sequencer::new(store.clone(), pusher, metrics);
     tasks.sequence(sequencer.run(reader));
 

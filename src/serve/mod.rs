@@ -17,8 +17,10 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use prometheus_client::registry::Registry;
+use tidegate_pipeline::metrics;
+use tidegate_pipeline::pusher::dial::Dialer;
+use tidegate_pipeline::pusher::link;
 use tidegate_pipeline::store::Store;
-use tidegate_pipeline::{metrics, pusher::link};
 use tokio::time::{Instant, timeout};
 use tracing::{info, warn};
 
@@ -88,8 +90,9 @@ impl Process {
             None
         };
         if role.has_pipeline() {
-            let shared = behind::Shared { store: store.clone(), presence, reader };
-            behind::start(config, shared, (id.clone(), local), counted, &mut tasks);
+            let shared = behind::Shared { store: store.clone(), presence, reader, dialer: Dialer::default() };
+            let own = role.has_gateway().then(|| (id.clone(), local));
+            behind::start(config, shared, own, counted, &mut tasks);
         }
         let gateway = edge.as_ref().map(|edge| edge.gateway().clone());
         let operator = Operator::new(gateway, store.clone(), registry, tasks.entrance.clone());

@@ -42,6 +42,8 @@ impl Operator {
         stopping: CancellationToken,
     ) -> Self {
         let refused = Counters::default();
+        // Shown from the start.
+        drop(refused.get_or_create(&[("reason", "full")]));
         registry.register(
             "admin_refused",
             "Requests of operators that were refused, by reason",
@@ -119,7 +121,7 @@ mod tests {
         operator.refused("full");
         let shown = operator.metrics().unwrap();
         assert!(
-            shown.contains("admin_refused_total{reason=\"full\"} 1") && shown.ends_with("# EOF\n"),
+            shown.contains("admin_refused_total{reason=\"full\"} 1\n") && shown.ends_with("# EOF\n"),
             "{shown}"
         );
         store.close().await.unwrap();

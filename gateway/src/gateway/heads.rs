@@ -8,7 +8,7 @@ use tidegate_pipeline::store::Store;
 use tidegate_proto::id::UserId;
 use tidegate_proto::timeline::Timeline;
 use tokio::sync::Notify;
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
@@ -38,10 +38,11 @@ impl Fresh {
         let mut tick = interval(AFTER_REGISTRATION);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut all_at = Instant::now() + ALL_EVERY;
+        let mut told_at = Instant::now();
         loop {
             let all = tokio::select! {
                 () = stop.cancelled() => return,
-                () = self.all.notified() => true,
+                () = self.told(told_at) => true,
                 _ = tick.tick() => Instant::now() >= all_at,
             };
             if all {
@@ -49,10 +50,18 @@ impl Fresh {
                 for users in hub.users() {
                     check(&users, hub, store).await;
                 }
+                told_at = Instant::now() + TOLD_EVERY;
             } else {
                 check(&self.due(), hub, store).await;
             }
         }
+    }
+
+    /// Waits until any push may have been lost, and `from`: links that open or break together lead to one check. Cancel
+    /// safe.
+    async fn told(&self, from: Instant) {
+        sleep_until(from).await;
+        self.all.notified().await;
     }
 
     /// Those who came before the last tick: so at least one period ago.
@@ -75,5 +84,7 @@ async fn check(users: &[UserId], hub: &Hub, store: &Store) {
 
 const AFTER_REGISTRATION: Duration = Duration::from_secs(2);
 const ALL_EVERY: Duration = Duration::from_secs(30);
+/// The time between the checks that links ask for.
+const TOLD_EVERY: Duration = Duration::from_millis(500);
 /// Heads asked for at once.
 const BATCH: usize = 500;

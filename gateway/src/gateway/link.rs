@@ -1,6 +1,7 @@
 //! The gateway's end of the link: hands what the pusher hands over to the hub.
 
 use tidegate_pipeline::pusher::link::{Batch, Receiver};
+use tidegate_proto::id::UserId;
 use tidegate_proto::timeline::TimelineKind;
 
 use super::Shared;
@@ -14,7 +15,7 @@ pub(crate) async fn run(mut link: Receiver, gateway: &Shared) {
             gateway.heads.check_all();
         }
         for batch in handed.batches {
-            deliver(batch, hub, gateway.incarnation());
+            deliver(batch, hub, gateway.incarnation(), |_| {});
         }
         for (timeline, head) in handed.marks {
             mark(&timeline.kind(), head, hub);
@@ -22,11 +23,14 @@ pub(crate) async fn run(mut link: Receiver, gateway: &Shared) {
     }
 }
 
-fn deliver(batch: Batch, hub: &Hub, incarnation: u64) {
+/// Gives a batch to the sessions; `not_here` hears of the recipients that have none.
+pub(crate) fn deliver(batch: Batch, hub: &Hub, incarnation: u64, mut not_here: impl FnMut(&UserId)) {
     for push in batch.pushes {
         let origin = push.origin.filter(|(of, _)| *of == incarnation).map(|(_, session)| session);
         for (user, seq) in &push.recipients {
-            hub.push(user, *seq, &push.body, origin);
+            if hub.push(user, *seq, &push.body, origin) == 0 {
+                not_here(user);
+            }
         }
     }
     for (of, session, receipt) in batch.receipts {

@@ -4,7 +4,7 @@ pub mod backend;
 mod cursors;
 pub(crate) mod drain;
 mod heads;
-mod link;
+pub(crate) mod link;
 pub(crate) mod registrar;
 pub(crate) mod registrations;
 
@@ -17,7 +17,9 @@ use tidegate_pipeline::presence::Presence;
 use tidegate_pipeline::pusher::link::Receiver;
 use tidegate_pipeline::record::Origin;
 use tidegate_pipeline::store::Store;
+use tidegate_pipeline::submit::Submitter;
 use tidegate_proto::v1::CloseCode;
+use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -25,6 +27,7 @@ use crate::auth::Auth;
 use crate::hub::Hub;
 use crate::hub::mailbox::Notice;
 use crate::metrics::Metrics;
+use crate::rpc::deliver::MAX_LINKS;
 use crate::session;
 use crate::settings::Settings;
 use crate::transport::{Accept, Transport};
@@ -65,10 +68,15 @@ pub(crate) struct Shared {
     pub(crate) cursors: cursors::Cursors,
     pub(crate) registrations: registrations::Registrations,
     incarnation: AtomicU64,
+    redrawn: Notify,
     pub(crate) heads: heads::Fresh,
     next_session: AtomicU64,
     sessions: TaskTracker,
     stopping: CancellationToken,
+    /// No session is left, and none comes.
+    pub(crate) gone: CancellationToken,
+    /// Places for links from other processes.
+    pub(crate) links: Arc<Semaphore>,
     pub(crate) alternatives: drain::Alternatives,
 }
 
@@ -81,10 +89,13 @@ impl Gateway {
             cursors: cursors::Cursors::default(),
             registrations: registrations::Registrations::default(),
             incarnation: AtomicU64::new(new_incarnation()),
+            redrawn: Notify::new(),
             heads: heads::Fresh::default(),
             next_session: AtomicU64::new(1),
             sessions: TaskTracker::new(),
             stopping: CancellationToken::new(),
+            gone: CancellationToken::new(),
+            links: Arc::new(Semaphore::new(MAX_LINKS)),
             alternatives: drain::Alternatives::default(),
         }))
     }
@@ -92,6 +103,11 @@ impl Gateway {
     /// Where sessions are found.
     pub fn hub(&self) -> &Arc<Hub> {
         &self.0.hub
+    }
+
+    /// Sends for backends to this gateway's log.
+    pub fn submitter(&self) -> Submitter {
+        Submitter::new(self.0.parts.log.clone(), self.0.parts.metrics.pipeline().clone())
     }
 
     /// Tells every session to go, each with a time of its own to come back within `spread_ms` and other gateways to go
@@ -107,6 +123,11 @@ impl Gateway {
         };
         self.0.hub.notify_all(notice);
         self.0.sessions.wait().await;
+        self.0.gone.cancel();
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.0
     }
 
     /// Whether it serves new sessions.
@@ -144,6 +165,18 @@ impl Shared {
 
     fn draw_incarnation(&self) {
         self.incarnation.store(new_incarnation(), Ordering::Release);
+        self.redrawn.notify_waiters();
+    }
+
+    /// Waits until the gateway has another incarnation than this. Cancel safe.
+    pub(crate) async fn left(&self, incarnation: u64) {
+        loop {
+            let redrawn = self.redrawn.notified();
+            if self.incarnation() != incarnation {
+                return;
+            }
+            redrawn.await;
+        }
     }
 
     pub(crate) fn origin(&self, session: u64) -> Origin {

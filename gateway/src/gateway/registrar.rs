@@ -83,8 +83,8 @@ async fn begin(gateway: &Shared) -> Result<(), Unreachable> {
     Ok(())
 }
 
-/// The lease as it is to be written now.
-pub(super) fn lease(gateway: &Shared) -> Lease {
+/// What the lease says now.
+pub(crate) fn lease(gateway: &Shared) -> Lease {
     let parts = &gateway.parts;
     Lease {
         gateway: parts.id.clone(),
@@ -176,17 +176,23 @@ async fn hear(gateway: &Shared) {
     loop {
         match gateway.parts.presence.listen(&gateway.parts.id).await {
             Ok(mut controls) => loop {
-                match controls.next().await {
-                    Control::Displaced { incarnation, session } if incarnation == gateway.incarnation() => {
-                        gateway.hub.notify(session, replaced());
-                    }
-                    Control::Displaced { .. } => {}
+                let (incarnation, session, notice) = match controls.next().await {
+                    Control::Displaced { incarnation, session } => (incarnation, session, replaced()),
+                    Control::Kicked { incarnation, session } => (incarnation, session, kicked()),
+                };
+                if incarnation == gateway.incarnation() {
+                    gateway.hub.notify(session, notice);
                 }
             },
             Err(error) => warn!(error = &error as &dyn std::error::Error, "other gateways are not heard"),
         }
         sleep(RETRY_AFTER).await;
     }
+}
+
+/// What a session is told that an operator closes.
+pub(crate) fn kicked() -> Notice {
+    Notice { code: CloseCode::Kicked, message: "closed by the operator", retry_after_ms: 0 }
 }
 
 fn replaced() -> Notice {

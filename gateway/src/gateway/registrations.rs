@@ -1,7 +1,7 @@
 //! What this gateway keeps in presence: the routes of its sessions, those among them that presence has not confirmed,
 //! and those of sessions that are gone. No IO: [`super::registrar`] does what is due.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BinaryHeap, HashMap, VecDeque};
 
 use parking_lot::Mutex;
 use tidegate_pipeline::presence::Route;
@@ -74,6 +74,19 @@ impl Registrations {
         rows.values().filter(|kept| !kept.confirmed).take(most).map(|kept| kept.row.clone()).collect()
     }
 
+    /// The rows of the `most` sessions with the lowest numbers above `after`, in their order.
+    pub(crate) fn rows_after(&self, after: u64, most: usize) -> Vec<Row> {
+        let rows = self.rows.lock();
+        let mut numbers = BinaryHeap::with_capacity(most + 1);
+        for number in rows.keys().filter(|number| **number > after) {
+            numbers.push(*number);
+            if numbers.len() > most {
+                numbers.pop();
+            }
+        }
+        numbers.into_sorted_vec().into_iter().map(|number| rows[&number].row.clone()).collect()
+    }
+
     /// A row is registered; false if its session is gone by now, or is to be registered under another incarnation.
     pub(crate) fn confirm(&self, route: &Route) -> bool {
         let mut rows = self.rows.lock();
@@ -117,6 +130,19 @@ mod tests {
         registrations.register_all(None);
         assert_eq!(registrations.unconfirmed(1).len(), 1);
         assert_eq!(registrations.unconfirmed(9).len(), 2);
+    }
+
+    #[test]
+    fn rows_are_read_in_pages() {
+        let registrations = Registrations::default();
+        for session in [5, 1, 4, 2, 3] {
+            registrations.begin(row(session, 7), session % 2 == 0);
+        }
+        let page = |after, most| -> Vec<u64> {
+            registrations.rows_after(after, most).iter().map(|(_, _, route)| route.session).collect()
+        };
+        assert_eq!((page(0, 2), page(2, 2), page(4, 2)), (vec![1, 2], vec![3, 4], vec![5]));
+        assert!(page(5, 2).is_empty());
     }
 
     #[test]

@@ -10,8 +10,8 @@ use axum::extract::{Request, State};
 use http::header::{AUTHORIZATION, CONTENT_LENGTH};
 use http::{HeaderMap, StatusCode};
 use sha2::{Digest as _, Sha256};
+use tidegate_pipeline::submit;
 use tidegate_proto::Refusal;
-use tidegate_proto::id::UserId;
 use tidegate_proto::v1::{Code, Msg};
 use tokio::time::timeout;
 
@@ -55,7 +55,7 @@ async fn send<B: Backend>(shared: &Shared<B>, request: Request) -> Result<Submit
     authorize(&shared.settings.api_keys, &head.headers)?;
     let body = read(&head.headers, body).await?;
     let msg: Msg = serde_json::from_slice(&body).map_err(|error| no_msg(&error))?;
-    let sender = UserId::new(if msg.send_id.is_empty() { SYSTEM_USER } else { &msg.send_id })?;
+    let sender = submit::sender(&msg)?;
     let submitted = timeout(SUBMIT_TIMEOUT, shared.backend.submit(sender, msg)).await;
     Ok(submitted.unwrap_or_else(|_| Err(unavailable()))?)
 }
@@ -111,8 +111,6 @@ fn is_equal(one: &[u8; 32], other: &[u8; 32]) -> bool {
     one.iter().zip(other).fold(0, |differs, (one, other)| differs | (one ^ other)) == 0
 }
 
-/// Who sends when nobody is named.
-const SYSTEM_USER: &str = "@system";
 /// The largest body: the largest content, as JSON escapes it, and room for the rest.
 const MAX_BODY_BYTES: usize = 128 * 1024;
 /// The longest text that may hold a client's own words (docs/OPERATIONS.md "Log").

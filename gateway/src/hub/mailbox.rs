@@ -27,6 +27,8 @@ pub struct Drops {
     pub pushes: Counter,
     /// Signals that newer ones drove out.
     pub signals: Counter,
+    /// Messages that are stored nowhere.
+    pub passing: Counter,
     /// Receipts of repeats.
     pub receipts: Counter,
 }
@@ -46,6 +48,8 @@ pub struct Mail {
     pub pushes: VecDeque<Pushed>,
     /// The inbox has at least this head; 0: nothing was dropped.
     pub mark: u64,
+    /// Messages that are stored nowhere.
+    pub passing: Vec<Body>,
     /// STORED for repeats.
     pub receipts: Vec<Receipt>,
     /// Volatile events.
@@ -114,6 +118,22 @@ impl Mailbox {
         self.wake.notify_one();
     }
 
+    /// Takes a message that is stored nowhere, if there is room.
+    pub(super) fn pass(&self, body: &Body) -> bool {
+        let bytes = body.bytes().len();
+        let mut inner = self.inner.lock();
+        let fits = inner.mail.passing.len() < MAX_PASSING && inner.bytes + bytes <= self.max_bytes;
+        if fits {
+            inner.bytes += bytes;
+            inner.mail.passing.push(body.clone());
+        } else {
+            self.drops.passing.inc();
+        }
+        drop(inner);
+        self.wake.notify_one();
+        fits
+    }
+
     pub(super) fn mark(&self, head: u64) {
         let mut inner = self.inner.lock();
         inner.mail.mark = inner.mail.mark.max(head);
@@ -160,6 +180,8 @@ impl Answers for Mailbox {
 const MAX_PUSHES: usize = 256;
 /// Signals that wait; a newer one drops the oldest, which is late by then.
 const MAX_SIGNALS: usize = 32;
+/// Messages that are stored nowhere that wait; whoever sent one more is told that it was not taken.
+const MAX_PASSING: usize = 32;
 /// Receipts of repeats that wait; a client without one asks again.
 const MAX_RECEIPTS: usize = 128;
 
@@ -185,6 +207,17 @@ mod tests {
         let mailbox = Mailbox::new(1, usize::MAX, drops);
         (0..1_000).for_each(|seq| mailbox.push(seq, &tiny, false));
         assert_eq!(mailbox.take().pushes.len(), MAX_PUSHES);
+    }
+
+    #[test]
+    fn what_is_stored_nowhere_is_taken_or_refused() {
+        let drops = Arc::new(Drops::default());
+        let mailbox = Mailbox::new(1, 1_000, drops.clone());
+        let body = Body::new(&[], "c", ("l", "s"), 1, 0);
+        let taken = (0..40).filter(|_| mailbox.pass(&body)).count();
+        assert_eq!((taken, mailbox.take().passing.len(), drops.passing.get()), (MAX_PASSING, MAX_PASSING, 8));
+        assert!(mailbox.pass(&body), "there is room again");
+        assert!(!mailbox.pass(&Body::new(&[0; 1_000], "c", ("l", "s"), 1, 0)));
     }
 
     #[test]

@@ -55,9 +55,17 @@ impl Hub {
         Place { hub: self.clone(), user, mailbox }
     }
 
-    /// Hands an entry of the user's inbox to his sessions; `origin` is the session that sent it.
-    pub fn push(&self, user: &UserId, seq: u64, body: &Body, origin: Option<u64>) {
-        self.each(user, |mailbox| mailbox.push(seq, body, origin == Some(mailbox.session())));
+    /// Hands an entry of the user's inbox to his sessions, and says how many he has here; `origin` is the session that
+    /// sent it.
+    pub fn push(&self, user: &UserId, seq: u64, body: &Body, origin: Option<u64>) -> usize {
+        self.each(user, |mailbox| mailbox.push(seq, body, origin == Some(mailbox.session())))
+    }
+
+    /// Hands a message that is stored nowhere to the user's sessions; how many took it.
+    pub fn pass(&self, user: &UserId, body: &Body) -> u32 {
+        let mut taken = 0;
+        self.each(user, |mailbox| taken += u32::from(mailbox.pass(body)));
+        taken
     }
 
     /// Tells the user's sessions that his inbox has at least that head.
@@ -81,11 +89,16 @@ impl Hub {
         }
     }
 
-    /// Tells a session to end, if it is still here.
-    pub fn notify(&self, session: u64, notice: Notice) {
-        if let Some(mailbox) = self.number_shard(session).lock().get(&session) {
-            mailbox.notice(notice);
-        }
+    /// Tells a session to end; whether it is still here.
+    pub fn notify(&self, session: u64, notice: Notice) -> bool {
+        let shard = self.number_shard(session).lock();
+        let mailbox = shard.get(&session);
+        mailbox.map(|mailbox| mailbox.notice(notice)).is_some()
+    }
+
+    /// Tells the user's sessions to end; how many there are.
+    pub fn notify_user(&self, user: &UserId, notice: &Notice) -> usize {
+        self.each(user, |mailbox| mailbox.notice(notice.clone()))
     }
 
     /// Tells every session to end; `notice` is made for each.
@@ -105,10 +118,11 @@ impl Hub {
         self.live.load(Ordering::Relaxed)
     }
 
-    fn each(&self, user: &UserId, tell: impl Fn(&Mailbox)) {
-        if let Some(sessions) = self.user_shard(user).lock().get(user) {
-            sessions.iter().for_each(|mailbox| tell(mailbox));
-        }
+    fn each(&self, user: &UserId, mut tell: impl FnMut(&Mailbox)) -> usize {
+        let shard = self.user_shard(user).lock();
+        let Some(sessions) = shard.get(user) else { return 0 };
+        sessions.iter().for_each(|mailbox| tell(mailbox));
+        sessions.len()
     }
 
     fn user_shard(&self, user: &UserId) -> &Mutex<HashMap<UserId, Sessions>> {
@@ -159,9 +173,19 @@ mod tests {
         let hub = Hub::new();
         let (one, two) = (mailbox(1), mailbox(2));
         let _places = [hub.join(user(), one.clone()), hub.join(user(), two.clone())];
-        hub.push(&user(), 5, &body(), Some(2));
+        assert_eq!(hub.push(&user(), 5, &body(), Some(2)), 2);
         let own = |mailbox: &Mailbox| mailbox.take().pushes.iter().map(|push| push.own).collect::<Vec<_>>();
         assert_eq!((own(&one), own(&two)), (vec![false], vec![true]));
+    }
+
+    #[test]
+    fn what_is_stored_nowhere_goes_to_every_session_of_one_user() {
+        let hub = Hub::new();
+        let (one, two) = (mailbox(1), mailbox(2));
+        let _places = [hub.join(user(), one.clone()), hub.join(user(), two.clone())];
+        assert_eq!(hub.pass(&user(), &body()), 2);
+        assert_eq!(hub.pass(&UserId::new("bob").unwrap(), &body()), 0);
+        assert_eq!((one.take().passing.len(), two.take().passing.len()), (1, 1));
     }
 
     #[test]
@@ -172,6 +196,7 @@ mod tests {
         drop(place);
         assert_eq!(hub.live(), 0);
         assert_eq!(hub.users().flatten().count(), 0);
+        assert_eq!(hub.push(&user(), 5, &body(), None), 0);
         assert!(hub.number_shard(1).lock().is_empty());
     }
 }

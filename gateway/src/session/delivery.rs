@@ -45,6 +45,19 @@ impl<T: Transport> Session<T> {
         }
     }
 
+    /// Messages that are stored nowhere: they pass the feed by, and a client that is behind does not get them later.
+    pub(super) fn on_passing(&mut self, bodies: Vec<Body>) {
+        for body in bodies {
+            if self.has_room() {
+                self.gateway.parts.metrics.delivered.inc();
+                let body = Some(body);
+                self.transport.send(Outgoing::Deliver { timeline: INBOX.clone(), seq: 0, body });
+            } else {
+                self.gateway.parts.metrics.passing_behind.inc();
+            }
+        }
+    }
+
     /// Asks the store for the next page when the feed wants one and there is room for it.
     pub(super) fn pump(&mut self) {
         if !self.may_read_page() {

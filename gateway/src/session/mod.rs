@@ -20,10 +20,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tidegate_proto::id::LocalId;
 use tokio::time::Instant;
 use tracing::debug;
-use uuid::Uuid;
 
 use crate::gateway::Shared;
 use crate::transport::{Info, Transport};
@@ -66,11 +64,6 @@ fn close<T: Transport>(transport: T, end: End) -> Option<Pin<Box<dyn Future<Outp
         End::Gone => None,
         End::Close { code, last } => Some(Box::pin(transport.close(code, *last))),
     }
-}
-
-/// A message whose sender names it not is named here, in order of time; it cannot be retried.
-pub(crate) fn draw_local_id() -> LocalId {
-    LocalId::new(&Uuid::now_v7().to_string()).expect("a UUID is printable ASCII")
 }
 
 /// The session's clock: ms since it began, as the pure files want time.

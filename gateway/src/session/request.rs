@@ -2,20 +2,20 @@
 
 use std::sync::Arc;
 
+use tidegate_pipeline::history;
 use tidegate_pipeline::log::{NotAppended, Waiter};
 use tidegate_pipeline::record::Record;
-use tidegate_pipeline::store::{Page, PageEntry, Range, StoreError};
+use tidegate_pipeline::store::{Page, StoreError};
+use tidegate_pipeline::submit::draw_local_id;
 use tidegate_proto::Refusal;
 use tidegate_proto::id::UserId;
-use tidegate_proto::limits::{MAX_PAGE_BYTES, MAX_PULL_ENTRIES, MAX_SIGNAL_BYTES, MAX_SIGNAL_KIND_BYTES};
+use tidegate_proto::limits::{MAX_PAGE_BYTES, MAX_SIGNAL_BYTES, MAX_SIGNAL_KIND_BYTES};
 use tidegate_proto::message::Target;
 use tidegate_proto::timeline::Timeline;
 use tidegate_proto::v1::{
-    self, ClientFrame, CloseCode, Code, Deliver, Gone, Head, Msg, Pong, Pull, ServerFrame, Signal,
-    client_frame, deliver, pull, server_frame,
+    ClientFrame, CloseCode, Code, Head, Msg, Pong, Pull, ServerFrame, Signal, client_frame, server_frame,
 };
 
-use super::draw_local_id;
 use super::end::{End, error_frame};
 use super::in_flight::rejected;
 use super::worker::{Session, Work};
@@ -129,20 +129,7 @@ impl<T: Transport> Session<T> {
             return Err(Refusal::new(Code::Limit, "one Pull at a time; wait for its Page"));
         }
         let timeline = self.readable(&pull.timeline)?;
-        let position = |seq: i64| {
-            u64::try_from(seq).map_err(|_| Refusal::invalid("after and before must be at least 0"))
-        };
-        let range = match pull.from {
-            Some(pull::From::After(seq)) => Range::After(position(seq)?),
-            Some(pull::From::Before(0)) => Range::Before(u64::MAX >> 1),
-            Some(pull::From::Before(seq)) => Range::Before(position(seq)?),
-            None => return Err(Refusal::invalid("exactly one of after and before must be set")),
-        };
-        let limit = match pull.limit {
-            0 => DEFAULT_PULL_ENTRIES,
-            1..=MAX_PULL_ENTRIES => pull.limit.unsigned_abs() as usize,
-            _ => return Err(Refusal::invalid(format!("limit must be 0 to {MAX_PULL_ENTRIES}"))),
-        };
+        let (range, limit) = history::range(pull)?;
         let store = self.gateway.parts.store.clone();
         let work = async move { store.page(&timeline, range, limit, PAGE_CONTENT_BYTES, now_ms()).await };
         let request = PullRequest { id, timeline: pull.timeline.clone() };
@@ -167,13 +154,7 @@ impl<T: Transport> Session<T> {
             let refusal = Refusal::new(Code::Unavailable, "the store does not answer; pull again");
             return self.answer(error_frame(id, refusal));
         };
-        let page = v1::Page {
-            timeline: request.timeline.clone(),
-            entries: page.entries.into_iter().map(|(seq, entry)| page_entry(seq, &entry)).collect(),
-            head: page.bounds.head.cast_signed(),
-            floor: page.bounds.floor.cast_signed(),
-            more: page.more,
-        };
+        let page = history::page(request.timeline.clone(), page);
         self.transport.send(Outgoing::Page(ServerFrame { id, kind: Some(server_frame::Kind::Page(page)) }));
     }
 
@@ -213,20 +194,10 @@ impl<T: Transport> Session<T> {
     }
 }
 
-fn page_entry(seq: u64, entry: &PageEntry) -> Deliver {
-    let entry = match entry {
-        PageEntry::Msg(body) => deliver::Entry::Msg(body.msg(0)),
-        PageEntry::Gone => deliver::Entry::Gone(Gone {}),
-    };
-    Deliver { timeline: String::new(), seq: seq.cast_signed(), entry: Some(entry) }
-}
-
 fn rate_limited(what: &str, wait_ms: u64) -> Refusal {
     let message = format!("too many {what}; wait {wait_ms} ms");
     Refusal { code: Code::RateLimited, message, retry_after_ms: wait_ms.cast_signed() }
 }
 
-/// What a Pull without a limit gets.
-const DEFAULT_PULL_ENTRIES: usize = 100;
 /// What the bodies of a Page may take, so that the frame with its entries' few bytes each stays within its limit.
 const PAGE_CONTENT_BYTES: usize = MAX_PAGE_BYTES - 8 * 1024;

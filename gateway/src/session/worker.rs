@@ -172,7 +172,7 @@ impl<T: Transport> Session<T> {
     }
 
     fn on_mail(&mut self, mail: Mail) -> Result<(), End> {
-        let Mail { answers, pushes, mark, receipts, signals, notice } = mail;
+        let Mail { answers, pushes, mark, passing, receipts, signals, notice } = mail;
         for (tag, answer) in answers {
             if let Some((id, receipt, at)) = self.sends.answered(tag, answer) {
                 if receipt.status() == ReceiptStatus::Accepted {
@@ -184,6 +184,7 @@ impl<T: Transport> Session<T> {
             }
         }
         self.on_pushes(pushes, mark);
+        self.on_passing(passing);
         for receipt in receipts {
             self.answer(frame(server_frame::Kind::Receipt(receipt)));
         }
@@ -232,7 +233,7 @@ impl<T: Transport> Session<T> {
     /// Answers a send.
     pub(super) fn answer_send(&mut self, id: u32, receipt: Receipt) {
         if receipt.status() == ReceiptStatus::Rejected {
-            self.gateway.parts.metrics.message_rejected(receipt.code);
+            self.gateway.parts.metrics.rejected.count(receipt.code);
         }
         self.answer(ServerFrame { id, kind: Some(server_frame::Kind::Receipt(receipt)) });
     }

@@ -3,6 +3,7 @@
 //! Handles are made once and kept by whoever counts: a message costs some additions and no look-up.
 
 mod histogram;
+mod rejected;
 
 use std::fmt;
 
@@ -15,8 +16,10 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
 pub use self::histogram::Histogram;
+pub use self::rejected::Rejected;
 use crate::log::Log;
-use crate::pusher::link;
+use crate::pusher::{self, link};
+use crate::rpc;
 
 /// Counters by one label.
 pub type Counters = Family<Label, Counter>;
@@ -30,12 +33,20 @@ pub struct Metrics {
     pub messages: Counters,
     /// What was dropped, by reason, by the edge too.
     pub drops: Counters,
+    /// Of `messages`: came from clients and backends.
+    pub received: Counter,
+    /// Of `messages`: answered ACCEPTED.
+    pub accepted: Counter,
+    /// Messages refused.
+    pub rejected: Rejected,
     /// Of `messages`: on disk for the first time.
     pub stored: Counter,
     /// Of `messages`: sent again, and found stored.
     pub repeated: Counter,
-    /// Of the link to the gateway.
+    /// Of the link to the gateway of this process.
     pub link: link::Counters,
+    /// Of the pusher and all its links.
+    pub pusher: pusher::metrics::Metrics,
     /// Records of an append.
     pub batch_records: Histogram,
     /// How long an append took, its commit included.
@@ -46,6 +57,8 @@ pub struct Metrics {
     pub append_retried: Counter,
     /// Of `append_failures`: given up.
     pub append_given_up: Counter,
+    /// Of the gRPC server.
+    pub rpc: rpc::Metrics,
 }
 
 impl Default for Metrics {
@@ -53,17 +66,23 @@ impl Default for Metrics {
         let [messages, drops, append_failures] = std::array::from_fn(|_| Counters::default());
         let stage = |stage| messages.get_or_create_owned(&[("stage", stage)]);
         let failure = |then| append_failures.get_or_create_owned(&[("then", then)]);
+        let link = link::Counters {
+            pushed: stage("pushed"),
+            full: drops.get_or_create_owned(&[("reason", "link_full")]),
+        };
         Self {
+            received: stage("received"),
+            accepted: stage("accepted"),
+            rejected: Rejected::default(),
             stored: stage("stored"),
             repeated: stage("repeated"),
-            link: link::Counters {
-                pushed: stage("pushed"),
-                full: drops.get_or_create_owned(&[("reason", "link_full")]),
-            },
+            pusher: pusher::metrics::Metrics::new(link.clone()),
+            link,
             batch_records: Histogram::new(BATCH_BOUNDS),
             append_seconds: Histogram::new(SECONDS_BOUNDS),
             append_retried: failure("retried"),
             append_given_up: failure("given_up"),
+            rpc: rpc::Metrics::default(),
             messages,
             drops,
             append_failures,
@@ -75,6 +94,8 @@ impl Metrics {
     /// Makes them part of what is shown.
     pub fn register(&self, registry: &mut Registry) {
         registry.register("messages", "Messages by the stage they reached", self.messages.clone());
+        self.rejected.register(registry);
+        self.rpc.register(registry);
         registry.register("drops", "What was dropped, by reason", self.drops.clone());
         registry.register("store_batch_records", "Records of an append", self.batch_records.clone());
         registry.register(
@@ -87,6 +108,7 @@ impl Metrics {
             "Appends that failed, by what followed",
             self.append_failures.clone(),
         );
+        self.pusher.register(registry);
     }
 }
 

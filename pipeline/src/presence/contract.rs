@@ -140,7 +140,11 @@ async fn a_lease_is_its_incarnations(presence: &Presence) {
     assert!(!presence.extend_lease(&old).await.unwrap(), "it is another's by now");
     presence.end_lease(&old).await.unwrap();
     assert!(presence.leases().await.unwrap().contains(&new), "who ends late ends only his own");
+    presence.forget("gateway-3");
+    assert_eq!(presence.lease(&new.gateway).await.unwrap().as_ref(), Some(&new));
     presence.end_lease(&new).await.unwrap();
+    presence.forget("gateway-3");
+    assert_eq!(presence.lease(&new.gateway).await.unwrap(), None);
     assert!(!presence.leases().await.unwrap().iter().any(|lease| *lease.gateway == *"gateway-3"));
     presence.tell("gateway-3", Control::Displaced { incarnation: 8, session: 1 }).await.unwrap();
 }

@@ -11,12 +11,20 @@ pub enum Control {
         /// The session.
         session: u64,
     },
+    /// An operator wants this session closed KICKED.
+    Kicked {
+        /// The gateway's incarnation then; another one has nothing to do with it.
+        incarnation: u64,
+        /// The session.
+        session: u64,
+    },
 }
 
 impl Control {
     pub(super) fn encode(self) -> String {
         match self {
             Self::Displaced { incarnation, session } => format!("displaced|{incarnation}|{session}"),
+            Self::Kicked { incarnation, session } => format!("kicked|{incarnation}|{session}"),
         }
     }
 
@@ -24,10 +32,13 @@ impl Control {
     pub(super) fn decode(text: &str) -> Option<Self> {
         let mut parts = text.split('|');
         let (what, incarnation, session) = (parts.next()?, parts.next()?, parts.next()?);
-        if what != "displaced" || parts.next().is_some() {
-            return None;
+        let (incarnation, session) = (incarnation.parse().ok()?, session.parse().ok()?);
+        match what {
+            _ if parts.next().is_some() => None,
+            "displaced" => Some(Self::Displaced { incarnation, session }),
+            "kicked" => Some(Self::Kicked { incarnation, session }),
+            _ => None,
         }
-        Some(Self::Displaced { incarnation: incarnation.parse().ok()?, session: session.parse().ok()? })
     }
 }
 
@@ -37,8 +48,10 @@ mod tests {
 
     #[test]
     fn a_word_comes_back_and_others_are_none() {
-        let word = Control::Displaced { incarnation: u64::MAX, session: 3 };
-        assert_eq!(Control::decode(&word.encode()), Some(word));
+        let (incarnation, session) = (u64::MAX, 3);
+        for word in [Control::Displaced { incarnation, session }, Control::Kicked { incarnation, session }] {
+            assert_eq!(Control::decode(&word.encode()), Some(word));
+        }
         for text in ["", "displaced", "displaced|1", "displaced|1|x", "displaced|1|2|3", "else|1|2"] {
             assert_eq!(Control::decode(text), None, "{text}");
         }

@@ -88,6 +88,10 @@ impl Presence {
         self.leases.lock().clone()
     }
 
+    pub(super) fn lease(&self, gateway: &str) -> Option<Lease> {
+        self.leases.lock().iter().find(|lease| *lease.gateway == *gateway).cloned()
+    }
+
     fn shard(&self, user: &UserId) -> &Mutex<HashMap<UserId, Routes>> {
         &self.shards[self.hasher.hash_one(user) as usize % SHARDS]
     }

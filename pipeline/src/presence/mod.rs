@@ -152,6 +152,14 @@ impl Presence {
         }
     }
 
+    /// The lease of a gateway, as it was within the last second; `None` if it has none.
+    pub async fn lease(&self, gateway: &Arc<str>) -> Result<Option<Lease>, Unreachable> {
+        match self {
+            Self::Memory(presence) => Ok(presence.lease(gateway)),
+            Self::Redis(presence) => Ok(Box::pin(presence.lease(gateway)).await?),
+        }
+    }
+
     /// What is remembered of a gateway's lease is not relied on any more: it did not answer, or as another incarnation.
     pub fn forget(&self, gateway: &str) {
         match self {

@@ -1,7 +1,6 @@
-//! The link from a pusher to a gateway: bounded, never waits, merges into marks when full
-//! (ARCHITECTURE.md "Presence and links").
+//! The pusher's end of a link, and the end that takes off it: bounded, never waits, merges into marks when full
+//! (ARCHITECTURE.md "Presence and links"). The same for the gateway of this process and for others.
 
-use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -12,34 +11,15 @@ use tidegate_proto::timeline::Timeline;
 use tidegate_proto::v1::Receipt;
 use tokio::sync::Notify;
 
+pub use super::queue::Handed;
+use super::queue::Queue;
 use crate::body::Body;
-
-/// The pusher's end of a link.
-#[derive(Debug)]
-pub enum Link {
-    /// To the gateway of this process.
-    Local(Local),
-}
-
-impl Link {
-    /// Hands a batch over, or marks in place of it when the link is full.
-    pub fn send(&self, batch: Batch) {
-        match self {
-            Self::Local(local) => local.send(batch),
-        }
-    }
-
-    /// Tells the gateway that any push may have been lost.
-    pub fn check_all(&self) {
-        match self {
-            Self::Local(local) => local.check_all(),
-        }
-    }
-}
 
 /// What a gateway is handed at once.
 #[derive(Debug, Default)]
 pub struct Batch {
+    /// The incarnation by whose routes the pushes go; 0: none.
+    pub incarnation: u64,
     /// Messages with their recipients on this gateway.
     pub pushes: Vec<Push>,
     /// Receipts for repeats: (incarnation, session, receipt).
@@ -59,26 +39,19 @@ pub struct Push {
     pub origin: Option<(u64, u64)>,
 }
 
-/// What the gateway takes off the link at once, in this order.
-#[derive(Debug, Default)]
-pub struct Handed {
-    /// Any push may have been lost: all heads are to be checked.
-    pub check_all: bool,
-    /// Timelines whose head is at least that; earlier than the batches.
-    pub marks: HashMap<Timeline, u64>,
-    /// Batches in the order they were handed over.
-    pub batches: VecDeque<Batch>,
-}
-
-/// A link within the process.
+/// The pusher's end of the link to the gateway of its own process.
 #[derive(Debug)]
-pub struct Local(Arc<Shared>);
+pub struct Local(Sender);
 
-/// The gateway's end of a local link.
+/// Puts into a link; the link ends when it is dropped.
+#[derive(Debug)]
+pub(super) struct Sender(Arc<Shared>);
+
+/// Takes off a link.
 #[derive(Debug)]
 pub struct Receiver(Arc<Shared>);
 
-/// What a link counts.
+/// What links count.
 #[derive(Debug, Clone, Default)]
 pub struct Counters {
     /// Deliveries and receipts handed over.
@@ -93,50 +66,72 @@ pub struct Depth(Arc<Shared>);
 
 #[derive(Debug, Default)]
 struct Shared {
-    queue: Mutex<Queue>,
+    state: Mutex<State>,
     wake: Notify,
     counters: Counters,
 }
 
 #[derive(Debug, Default)]
-struct Queue {
-    handed: Handed,
-    deliveries: usize,
+struct State {
+    queue: Queue,
     closed: bool,
 }
 
 /// A link within the process and its other end. It ends when the [`Local`] is dropped.
 pub fn local(counters: Counters) -> (Local, Receiver) {
+    let (sender, receiver) = channel(counters);
+    (Local(sender), receiver)
+}
+
+/// A link's queue, by its two ends.
+pub(super) fn channel(counters: Counters) -> (Sender, Receiver) {
     let shared = Arc::new(Shared { counters, ..Shared::default() });
-    (Local(shared.clone()), Receiver(shared))
+    (Sender(shared.clone()), Receiver(shared))
+}
+
+impl Batch {
+    /// One for each recipient of a body, and one for each receipt.
+    pub fn deliveries(&self) -> usize {
+        self.pushes.iter().map(|push| push.recipients.len()).sum::<usize>() + self.receipts.len()
+    }
+
+    /// Deliveries and marks.
+    pub(super) fn entries(&self) -> usize {
+        self.deliveries() + self.marks.len()
+    }
+
+    /// Bytes of its bodies.
+    pub(super) fn bytes(&self) -> usize {
+        self.pushes.iter().map(|push| push.body.bytes().len()).sum()
+    }
+
+    /// What is left of it when its bodies are dropped.
+    pub(super) fn into_marks(self) -> impl Iterator<Item = (Timeline, u64)> {
+        let pushed = self.pushes.into_iter().flat_map(|push| push.recipients);
+        pushed.map(|(user, seq)| (Timeline::inbox(&user), seq)).chain(self.marks)
+    }
 }
 
 impl Local {
-    fn send(&self, batch: Batch) {
-        let mut queue = self.0.queue.lock();
-        let deliveries =
-            batch.pushes.iter().map(|push| push.recipients.len()).sum::<usize>() + batch.receipts.len();
-        if queue.deliveries + deliveries > MAX_DELIVERIES {
-            self.0.counters.full.inc_by(deliveries as u64);
-            queue.merge(batch);
-        } else {
-            self.0.counters.pushed.inc_by(deliveries as u64);
-            queue.deliveries += deliveries;
-            queue.handed.batches.push_back(batch);
-        }
-        drop(queue);
-        self.0.wake.notify_one();
-    }
-
-    fn check_all(&self) {
-        self.0.queue.lock().handed.check_all = true;
-        self.0.wake.notify_one();
+    pub(super) fn send(&self, batch: Batch) {
+        self.0.send(batch);
     }
 }
 
-impl Drop for Local {
+impl Sender {
+    /// Hands a batch over, or marks in place of it when the link is full.
+    pub(super) fn send(&self, batch: Batch) {
+        let Shared { state, wake, counters } = &*self.0;
+        let deliveries = batch.deliveries() as u64;
+        let room = state.lock().queue.put(batch);
+        if room { &counters.pushed } else { &counters.full }.inc_by(deliveries);
+        wake.notify_one();
+    }
+}
+
+impl Drop for Sender {
     fn drop(&mut self) {
-        self.0.queue.lock().closed = true;
+        self.0.state.lock().closed = true;
         self.0.wake.notify_one();
     }
 }
@@ -146,15 +141,35 @@ impl Receiver {
     ///
     /// Cancel safe.
     pub async fn take(&mut self) -> Option<Handed> {
+        self.taken(Queue::take).await
+    }
+
+    /// The marks, and the first batches up to about `bytes`; `None` at the link's end.
+    ///
+    /// Cancel safe.
+    pub(super) async fn take_some(&mut self, bytes: usize) -> Option<Handed> {
+        self.taken(|queue| queue.take_some(bytes)).await
+    }
+
+    /// Waits until something is there; false at the link's end. Cancel safe.
+    pub(super) async fn filled(&mut self) -> bool {
+        self.taken(|_| ()).await.is_some()
+    }
+
+    /// Whether the link has ended and nothing waits any more.
+    pub(super) fn is_done(&self) -> bool {
+        let state = self.0.state.lock();
+        state.closed && state.queue.is_empty()
+    }
+
+    async fn taken<T>(&mut self, take: impl Fn(&mut Queue) -> T) -> Option<T> {
         loop {
             {
-                let mut queue = self.0.queue.lock();
-                let handed = &queue.handed;
-                if handed.check_all || !handed.marks.is_empty() || !handed.batches.is_empty() {
-                    queue.deliveries = 0;
-                    return Some(std::mem::take(&mut queue.handed));
+                let mut state = self.0.state.lock();
+                if !state.queue.is_empty() {
+                    return Some(take(&mut state.queue));
                 }
-                if queue.closed {
+                if state.closed {
                     return None;
                 }
             }
@@ -169,36 +184,15 @@ impl Receiver {
 }
 
 impl Depth {
-    /// Deliveries that wait now.
+    /// Deliveries, receipts and marks that wait now.
     pub fn now(&self) -> usize {
-        self.0.queue.lock().deliveries
+        self.0.state.lock().queue.entries()
     }
 }
-
-impl Queue {
-    /// Keeps only the marks of a batch; beyond their bound, only that everything is to be checked.
-    fn merge(&mut self, batch: Batch) {
-        let pushed = batch.pushes.into_iter().flat_map(|push| push.recipients);
-        let pushed = pushed.map(|(user, seq)| (Timeline::inbox(&user), seq));
-        for (timeline, seq) in pushed.chain(batch.marks) {
-            let head = self.handed.marks.entry(timeline).or_default();
-            *head = (*head).max(seq);
-        }
-        if self.handed.marks.len() > MAX_MARKS {
-            self.handed.marks.clear();
-            self.handed.check_all = true;
-        }
-    }
-}
-
-/// Deliveries a link holds: ten batches of the sequencer to two recipients each; the bodies are shared and at most
-/// 1 MiB a batch, so some 10 MiB.
-const MAX_DELIVERIES: usize = 40_000;
-/// Marks a link holds (ARCHITECTURE.md "Presence and links").
-const MAX_MARKS: usize = 10_000;
 
 #[cfg(test)]
 mod tests {
+    use super::super::queue::{MAX_ENTRIES, MAX_MARKS};
     use super::*;
 
     fn batch(users: std::ops::Range<usize>, seq: u64) -> Batch {
@@ -211,23 +205,24 @@ mod tests {
     async fn a_full_link_keeps_marks_and_at_last_checks_everything() {
         let counters = Counters::default();
         let (link, mut receiver) = local(counters.clone());
-        link.send(batch(0..MAX_DELIVERIES, 1));
+        link.send(batch(0..MAX_ENTRIES, 1));
         link.send(batch(0..5, 2));
         link.send(batch(0..5, 3));
-        assert_eq!(receiver.depth().now(), MAX_DELIVERIES);
-        assert_eq!((counters.pushed.get(), counters.full.get()), (MAX_DELIVERIES as u64, 10));
+        assert_eq!(receiver.depth().now(), MAX_ENTRIES);
+        assert_eq!((counters.pushed.get(), counters.full.get()), (MAX_ENTRIES as u64, 10));
         let handed = receiver.take().await.unwrap();
         assert_eq!((handed.batches.len(), handed.marks.len(), handed.check_all), (1, 5, false));
         assert!(handed.marks.values().all(|head| *head == 3));
 
-        link.send(batch(0..MAX_DELIVERIES, 1));
+        link.send(batch(0..MAX_ENTRIES, 1));
         link.send(batch(0..MAX_MARKS + 1, 2));
         let handed = receiver.take().await.unwrap();
         assert!(handed.check_all && handed.marks.is_empty());
 
         link.send(batch(0..1, 1));
         drop(link);
-        assert!(receiver.take().await.is_some(), "what was handed over before the end");
+        assert!(receiver.filled().await, "what was handed over before the end");
+        assert!(receiver.take().await.is_some());
         assert!(receiver.take().await.is_none());
     }
 }

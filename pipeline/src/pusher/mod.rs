@@ -4,52 +4,173 @@
 //! What it hands over is a hint (ARCHITECTURE.md invariant 1): a push that cannot be handed over leaves a mark,
 //! never a wait.
 
+pub mod dial;
 pub mod link;
+pub mod metrics;
 pub mod plan;
+mod queue;
+mod remote;
+mod routes;
+mod window;
+pub mod wire;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
+use parking_lot::Mutex;
+use prometheus_client::metrics::counter::Counter;
 use tidegate_proto::id::UserId;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
 use tracing::warn;
 
 use crate::presence::{Presence, Routes};
-use link::Link;
+use dial::Dialer;
+use link::{Batch, Local, Sender};
+use metrics::Metrics;
 use plan::{Placed, Rejected};
+use remote::Worker;
 
-/// Selects gateways by presence and hands each one batch.
+/// Selects gateways by presence and hands each one batch. Its links end with it.
 #[derive(Debug)]
 pub struct Pusher {
-    presence: Presence,
-    links: HashMap<Arc<str>, Link>,
+    own: Option<Own>,
+    shared: Arc<Shared>,
+    /// The workers of the links to other gateways.
+    workers: Mutex<JoinSet<()>>,
+}
+
+/// The gateway of this process.
+#[derive(Debug)]
+struct Own {
+    gateway: Arc<str>,
+    link: Local,
+    calls: Counter,
+    messages: Counter,
+}
+
+/// What the workers of the links need.
+#[derive(Debug)]
+struct Shared {
+    routes: routes::Known,
+    dialer: Dialer,
+    metrics: Metrics,
+    links: Mutex<Links>,
+}
+
+#[derive(Debug, Default)]
+struct Links {
+    open: HashMap<Arc<str>, Link>,
+    stopped: bool,
+}
+
+/// The pusher's end of a link to another gateway.
+#[derive(Debug)]
+struct Link {
+    sender: Sender,
+    calls: Counter,
+    messages: Counter,
 }
 
 impl Pusher {
-    /// A pusher with a link to each gateway, by the gateway's id.
-    pub fn new(presence: Presence, links: impl IntoIterator<Item = (Arc<str>, Link)>) -> Self {
-        Self { presence, links: links.into_iter().collect() }
+    /// A pusher with a link to the gateway of its own process, if there is one; other gateways are dialled at the first
+    /// need, by their leases.
+    pub fn new(presence: Presence, own: Option<(Arc<str>, Local)>, dialer: Dialer, metrics: Metrics) -> Self {
+        let own = own.map(|(gateway, link)| {
+            let (calls, messages) = metrics.of(&gateway);
+            Own { gateway, link, calls, messages }
+        });
+        let routes = routes::Known::new(presence, metrics.clone());
+        let shared = Arc::new(Shared { routes, dialer, metrics, links: Mutex::default() });
+        Self { own, shared, workers: Mutex::default() }
     }
 
     /// Hands over what a batch has stored, and the refusals of those whose waiters were answered before: one look at
-    /// presence, each message encoded once, one batch a gateway.
+    /// presence, each message encoded once, one batch a gateway. Waits for no link.
+    ///
+    /// Of one conversation, call it one after the other; calls for different ones may run beside each other.
     pub async fn push(&self, placed: &[Placed<'_>], rejected: &[Rejected<'_>]) {
         let users = plan::users(placed);
-        let routes = self.routes(&users).await;
-        if routes.is_none() {
-            // Nobody knows who is where: every gateway compares its sessions' heads with the store.
-            self.links.values().for_each(Link::check_all);
-        }
-        let routes: HashMap<&UserId, Routes> = users.iter().zip(routes.unwrap_or_default()).collect();
+        let found = self.shared.routes.find(&users).await;
+        let routes: HashMap<&UserId, Routes> = users.iter().zip(found.routes).collect();
         let mut batches = plan::batches(placed, &routes);
         plan::reject(rejected, &mut batches);
-        for (gateway, batch) in batches {
-            if let Some(link) = self.links.get(&gateway) {
-                link.send(batch);
+        if found.outdated {
+            plan::mark_elsewhere(placed, &routes, &self.gateways(), &mut batches);
+        }
+        for ((gateway, _), batch) in batches {
+            match &self.own {
+                Some(own) if own.gateway == gateway => {
+                    own.calls.inc();
+                    own.messages.inc_by(batch.pushes.len() as u64);
+                    own.link.send(batch);
+                }
+                _ => self.send(gateway, batch),
             }
         }
     }
 
-    async fn routes(&self, users: &[UserId]) -> Option<Vec<Routes>> {
-        self.presence.lookup(users).await.inspect_err(|error| warn!(%error, "routes are not known")).ok()
+    /// Hands over to other gateways what waits for them, for at most `limit`, and closes their links. What is pushed to
+    /// them from then on is dropped.
+    pub async fn stop(&self, limit: Duration) {
+        {
+            let mut links = self.shared.links.lock();
+            links.stopped = true;
+            links.open.clear();
+        }
+        let mut workers = std::mem::take(&mut *self.workers.lock());
+        if timeout(limit, async { while workers.join_next().await.is_some() {} }).await.is_err() {
+            warn!(links = workers.len(), "links were ended before everything was handed over");
+        }
+    }
+
+    /// Hands a batch to another gateway, by a new link if it has none.
+    fn send(&self, gateway: Arc<str>, batch: Batch) {
+        let mut links = self.shared.links.lock();
+        if links.stopped {
+            return;
+        }
+        if !links.open.contains_key(&gateway) {
+            if links.open.len() >= MAX_LINKS {
+                drop(links);
+                warn!(gateway = &*gateway, "too many links: a gateway is not handed anything");
+                return;
+            }
+            let link = self.start_link(&gateway);
+            links.open.insert(gateway.clone(), link);
+        }
+        let link = &links.open[&gateway];
+        link.calls.inc();
+        link.messages.inc_by(batch.pushes.len() as u64);
+        link.sender.send(batch);
+    }
+
+    /// The one place that spawns here.
+    fn start_link(&self, gateway: &Arc<str>) -> Link {
+        let metrics = &self.shared.metrics;
+        let (sender, receiver) = link::channel(metrics.link.clone());
+        let (calls, messages) = metrics.of(gateway);
+        let mut workers = self.workers.lock();
+        while workers.try_join_next().is_some() {}
+        workers.spawn(Worker::new(gateway.clone(), receiver, self.shared.clone()).run());
+        Link { sender, calls, messages }
+    }
+
+    fn gateways(&self) -> Vec<Arc<str>> {
+        let links = self.shared.links.lock();
+        let own = self.own.iter().map(|own| own.gateway.clone());
+        own.chain(links.open.keys().cloned()).collect()
     }
 }
+
+impl Shared {
+    /// The worker of a link has ended.
+    fn remove(&self, gateway: &Arc<str>) {
+        self.links.lock().open.remove(gateway);
+        self.metrics.forget(gateway);
+    }
+}
+
+/// Links at once; each may hold 40,000 deliveries.
+const MAX_LINKS: usize = 1_024;

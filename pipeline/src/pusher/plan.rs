@@ -12,7 +12,7 @@ use tidegate_proto::v1::{Receipt, ReceiptStatus};
 use super::link::{Batch, Push};
 use crate::body::Body;
 use crate::presence::Routes;
-use crate::record::Record;
+use crate::record::{Origin, Record};
 use crate::store::Stored;
 
 /// A record and where it is stored.
@@ -40,33 +40,34 @@ pub fn users(placed: &[Placed<'_>]) -> Vec<UserId> {
     users.into_iter().cloned().collect()
 }
 
+/// A gateway and its incarnation, by which routes count.
+pub type Holder = (Arc<str>, u64);
+/// What each gateway is handed.
+pub type Batches = BTreeMap<Holder, Batch>;
+
 /// One batch for each gateway that holds a recipient or the origin.
 ///
 /// A repeat pushes no body, since the first one stored is the valid one: its recipients get marks and read it from the
 /// store if they lack it. Its origin gets STORED at once.
-pub fn batches(placed: &[Placed<'_>], routes: &HashMap<&UserId, Routes>) -> BTreeMap<Arc<str>, Batch> {
-    let mut batches = BTreeMap::<Arc<str>, Batch>::new();
+pub fn batches(placed: &[Placed<'_>], routes: &HashMap<&UserId, Routes>) -> Batches {
+    let mut batches = Batches::new();
     for placed in placed {
         let holders = holders(placed.stored, routes);
         if placed.stored.repeated {
-            for (gateway, recipients) in holders {
+            for (holder, recipients) in holders {
                 let marks = recipients.into_iter().map(|(user, seq)| (Timeline::inbox(&user), seq));
-                batches.entry(gateway).or_default().marks.extend(marks);
+                batch(&mut batches, holder).marks.extend(marks);
             }
             if let Some(origin) = &placed.record.origin {
-                let batch = batches.entry(origin.gateway.clone()).or_default();
-                batch.receipts.push((origin.incarnation, origin.session, stored_receipt(placed)));
+                receipt(&mut batches, origin, stored_receipt(placed));
             }
         } else if !holders.is_empty() {
             let body = body(placed);
-            for (gateway, recipients) in holders {
-                let origin = placed.record.origin.as_ref().filter(|origin| origin.gateway == gateway);
+            for (holder, recipients) in holders {
+                let origin = placed.record.origin.as_ref().filter(|origin| origin.gateway == holder.0);
                 let origin = origin.map(|origin| (origin.incarnation, origin.session));
-                batches.entry(gateway).or_default().pushes.push(Push {
-                    body: body.clone(),
-                    recipients,
-                    origin,
-                });
+                let push = Push { body: body.clone(), recipients, origin };
+                batch(&mut batches, holder).pushes.push(push);
             }
         }
     }
@@ -74,24 +75,50 @@ pub fn batches(placed: &[Placed<'_>], routes: &HashMap<&UserId, Routes>) -> BTre
 }
 
 /// Adds REJECTED for the sessions that sent what is not stored; for a log whose waiters were answered before.
-pub fn reject(rejected: &[Rejected<'_>], batches: &mut BTreeMap<Arc<str>, Batch>) {
+pub fn reject(rejected: &[Rejected<'_>], batches: &mut Batches) {
     for Rejected { record, refusal } in rejected {
         if let Some(origin) = &record.origin {
-            let receipt = rejected_receipt(record, refusal);
-            let batch = batches.entry(origin.gateway.clone()).or_default();
-            batch.receipts.push((origin.incarnation, origin.session, receipt));
+            receipt(batches, origin, rejected_receipt(record, refusal));
         }
     }
 }
 
-type Holders = BTreeMap<Arc<str>, SmallVec<[(UserId, u64); 2]>>;
+/// Adds marks for the `gateways` that no route of a recipient names: when routes may be out of date, the recipient may
+/// be there by now.
+pub fn mark_elsewhere(
+    placed: &[Placed<'_>],
+    routes: &HashMap<&UserId, Routes>,
+    gateways: &[Arc<str>],
+    batches: &mut Batches,
+) {
+    for (user, seq) in placed.iter().flat_map(|placed| &placed.stored.inboxes) {
+        let named = |gateway: &Arc<str>| {
+            routes.get(user).is_some_and(|routes| routes.iter().any(|(_, route)| route.gateway == *gateway))
+        };
+        for gateway in gateways.iter().filter(|gateway| !named(gateway)) {
+            batch(batches, (gateway.clone(), 0)).marks.push((Timeline::inbox(user), *seq));
+        }
+    }
+}
+
+fn batch(batches: &mut Batches, holder: Holder) -> &mut Batch {
+    let incarnation = holder.1;
+    batches.entry(holder).or_insert_with(|| Batch { incarnation, ..Batch::default() })
+}
+
+fn receipt(batches: &mut Batches, origin: &Origin, receipt: Receipt) {
+    let batch = batch(batches, (origin.gateway.clone(), origin.incarnation));
+    batch.receipts.push((origin.incarnation, origin.session, receipt));
+}
+
+type Holders = BTreeMap<Holder, SmallVec<[(UserId, u64); 2]>>;
 
 /// The gateways that hold a recipient, each with the recipients it holds.
 fn holders(stored: &Stored, routes: &HashMap<&UserId, Routes>) -> Holders {
     let mut holders = Holders::new();
     for (user, seq) in &stored.inboxes {
         for (_, route) in routes.get(user).into_iter().flatten() {
-            let recipients = holders.entry(route.gateway.clone()).or_default();
+            let recipients = holders.entry((route.gateway.clone(), route.incarnation)).or_default();
             // A user with several devices on one gateway is named once: the hub knows his sessions.
             if recipients.last().is_none_or(|(last, _)| last != user) {
                 recipients.push((user.clone(), *seq));
@@ -139,7 +166,10 @@ mod tests {
 
     use super::*;
     use crate::presence::contract::route;
-    use crate::record::Origin;
+
+    fn at(gateway: &str) -> Holder {
+        (gateway.into(), 7)
+    }
 
     fn user(name: &str) -> UserId {
         UserId::new(name).unwrap()
@@ -172,8 +202,8 @@ mod tests {
         let routes = routes(&[(&alice, &["one"]), (&bob, &["two", "two", "one"])]);
         let batches = batches(&placed, &routes.iter().map(|(user, routes)| (user, routes.clone())).collect());
 
-        assert_eq!(batches.keys().map(|gateway| &**gateway).collect::<Vec<_>>(), ["one", "two"]);
-        let (one, two) = (&batches["one"].pushes[0], &batches["two"].pushes[0]);
+        assert_eq!(batches.keys().map(|(gateway, _)| &**gateway).collect::<Vec<_>>(), ["one", "two"]);
+        let (one, two) = (&batches[&at("one")].pushes[0], &batches[&at("two")].pushes[0]);
         assert_eq!(one.recipients.as_slice(), [(alice, 5), (bob.clone(), 9)]);
         assert_eq!(two.recipients.as_slice(), [(bob, 9)]);
         assert_eq!((one.origin, two.origin), (Some((7, 1)), None));
@@ -188,9 +218,9 @@ mod tests {
         let routes = routes(&[(&bob, &["two"])]);
         let batches = batches(&placed, &routes.iter().map(|(user, routes)| (user, routes.clone())).collect());
 
-        assert_eq!(batches["two"].marks, [(Timeline::inbox(&bob), 9)]);
-        assert!(batches["two"].pushes.is_empty());
-        let (incarnation, session, receipt) = &batches["one"].receipts[0];
+        assert_eq!(batches[&at("two")].marks, [(Timeline::inbox(&bob), 9)]);
+        assert!(batches[&at("two")].pushes.is_empty());
+        let (incarnation, session, receipt) = &batches[&at("one")].receipts[0];
         assert_eq!((*incarnation, *session, receipt.seq, receipt.conv_seq), (7, 1, 5, 3));
     }
 
@@ -198,11 +228,36 @@ mod tests {
     fn a_refused_record_is_a_receipt_for_its_origin() {
         let record = record("two");
         let refusal = Refusal::new(Code::Conflict, "another body");
-        let mut batches = BTreeMap::new();
+        let mut batches = Batches::new();
         reject(&[Rejected { record: &record, refusal: &refusal }], &mut batches);
-        let (incarnation, session, receipt) = &batches["two"].receipts[0];
+        let (incarnation, session, receipt) = &batches[&at("two")].receipts[0];
         assert_eq!((*incarnation, *session, receipt.code()), (7, 1, Code::Conflict));
         assert_eq!((receipt.status(), &*receipt.local_id), (ReceiptStatus::Rejected, "l"));
+    }
+
+    #[test]
+    fn when_routes_may_be_old_other_gateways_get_a_mark() {
+        let (record, stored) = (record("one"), stored(false));
+        let placed = [Placed { record: &record, stored: &stored }];
+        let (alice, bob) = (user("alice"), user("bob"));
+        let routes = routes(&[(&alice, &["one"])]);
+        let mut batches = Batches::new();
+        let known = routes.iter().map(|(user, routes)| (user, routes.clone())).collect();
+        mark_elsewhere(&placed, &known, &["one".into(), "two".into()], &mut batches);
+        let marks = |gateway: &str| batches[&(gateway.into(), 0)].marks.clone();
+        assert_eq!(marks("one"), [(Timeline::inbox(&bob), 9)]);
+        assert_eq!(marks("two"), [(Timeline::inbox(&alice), 5), (Timeline::inbox(&bob), 9)]);
+    }
+
+    #[test]
+    fn an_origin_of_another_incarnation_is_told_by_it() {
+        let mut record = record("one");
+        record.origin.as_mut().unwrap().incarnation = 6;
+        let stored = stored(true);
+        let placed = [Placed { record: &record, stored: &stored }];
+        let batches = batches(&placed, &HashMap::new());
+        let (holder, batch) = batches.first_key_value().unwrap();
+        assert_eq!((holder.1, batch.incarnation, batch.receipts.len()), (6, 6, 1));
     }
 
     #[test]

@@ -12,7 +12,8 @@ use prost::Message as _;
 use tempfile::TempDir;
 use tidegate_pipeline::presence::{Presence, memory};
 use tidegate_pipeline::pusher::Pusher;
-use tidegate_pipeline::pusher::link::{self, Link};
+use tidegate_pipeline::pusher::dial::Dialer;
+use tidegate_pipeline::pusher::link;
 use tidegate_pipeline::sequencer::Sequencer;
 use tidegate_pipeline::store::{Store, sqlite};
 use tidegate_pipeline::{log, metrics as pipeline};
@@ -44,7 +45,6 @@ struct World {
     gateway: Gateway,
     registry: Registry,
     presence: Presence,
-    store: Store,
     stop: CancellationToken,
 }
 
@@ -66,7 +66,8 @@ impl World {
         counted.register(&mut registry);
         metrics.register(&mut registry);
         let (local, receiver) = link::local(counted.link.clone());
-        let pusher = Pusher::new(presence.clone(), [("g".into(), Link::Local(local))]);
+        let own = Some(("g".into(), local));
+        let pusher = Pusher::new(presence.clone(), own, Dialer::default(), counted.pusher.clone());
         tokio::spawn(Sequencer::new(store.clone(), pusher, counted).run(log::Reader::Embedded(reader)));
         let signer = Signer::open_or_make(folder.path()).unwrap();
         let gateway = Gateway::new(Parts {
@@ -77,14 +78,14 @@ impl World {
             settings,
             auth: signer.auth().unwrap(),
             log: log::Log::Embedded(log),
-            store: store.clone(),
+            store,
             presence: presence.clone(),
             metrics,
         });
         let stop = CancellationToken::new();
         let (services, until) = (gateway.clone(), stop.clone());
         tokio::spawn(async move { services.run(receiver, until).await });
-        Self { folder, signer, gateway, registry, presence, store, stop }
+        Self { folder, signer, gateway, registry, presence, stop }
     }
 
     fn shows(&self, lines: &[&str]) {

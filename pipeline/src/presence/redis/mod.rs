@@ -175,6 +175,11 @@ impl Presence {
         leases::all(&self.0.pool, &self.0.keys).await
     }
 
+    pub(super) async fn lease(&self, gateway: &Arc<str>) -> Result<Option<Lease>, Error> {
+        let Shared { pool, keys, seen, .. } = &*self.0;
+        Ok(leases::find(pool, keys, seen, [gateway.clone()]).await?.remove(gateway))
+    }
+
     pub(super) fn forget(&self, gateway: &str) {
         self.0.seen.forget(gateway);
     }

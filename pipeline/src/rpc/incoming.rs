@@ -1,0 +1,179 @@
+//! Connections of gRPC as they come: counted, bounded, ended when nothing comes from them, and cut off at the end.
+
+use std::convert::Infallible;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use futures_util::Stream;
+use futures_util::stream::{select_all, unfold};
+use prometheus_client::metrics::gauge::Gauge;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, Sleep, sleep};
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+use tonic::transport::server::{Connected, TcpConnectInfo};
+use tracing::warn;
+
+use super::metrics::Metrics;
+
+/// The connections of all `listeners`. Those beyond the limit are closed at once; all of them end at `cut`.
+pub(super) fn incoming(
+    listeners: Vec<TcpListener>,
+    metrics: &Metrics,
+    cut: &CancellationToken,
+) -> impl Stream<Item = Result<Connection, Infallible>> + use<> {
+    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let accepting =
+        |tcp| Accepting { tcp, places: places.clone(), metrics: metrics.clone(), cut: cut.clone() };
+    let listeners = listeners.into_iter().map(accepting);
+    select_all(listeners.map(|accepting| {
+        Box::pin(unfold(accepting, async |accepting| {
+            let connection = accepting.next().await;
+            Some((Ok(connection), accepting))
+        }))
+    }))
+}
+
+struct Accepting {
+    tcp: TcpListener,
+    places: Arc<Semaphore>,
+    metrics: Metrics,
+    cut: CancellationToken,
+}
+
+impl Accepting {
+    async fn next(&self) -> Connection {
+        loop {
+            match self.tcp.accept().await {
+                Ok((tcp, _)) => match self.places.clone().try_acquire_owned() {
+                    Ok(place) => {
+                        // A failure would only make it slower.
+                        let _ = tcp.set_nodelay(true);
+                        return Connection::new(tcp, Place::new(place, &self.metrics.connections), &self.cut);
+                    }
+                    Err(_) => _ = self.metrics.full.inc(),
+                },
+                Err(error) => {
+                    warn!(error = &error as &dyn std::error::Error, "gRPC: accepting pauses");
+                    sleep(PAUSE).await;
+                }
+            }
+        }
+    }
+}
+
+/// A connection with its place among all.
+pub(super) struct Connection {
+    tcp: TcpStream,
+    /// When it ends unless something comes before.
+    idle: Pin<Box<Sleep>>,
+    read_at: Instant,
+    cut: Pin<Box<WaitForCancellationFutureOwned>>,
+    _place: Place,
+}
+
+struct Place {
+    _permit: OwnedSemaphorePermit,
+    live: Gauge,
+}
+
+impl Connection {
+    fn new(tcp: TcpStream, place: Place, cut: &CancellationToken) -> Self {
+        Self {
+            tcp,
+            idle: Box::pin(sleep(IDLE)),
+            read_at: Instant::now(),
+            cut: Box::pin(cut.clone().cancelled_owned()),
+            _place: place,
+        }
+    }
+
+    /// Why nothing more is read, if so.
+    fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
+        if self.cut.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(io::Error::new(io::ErrorKind::ConnectionAborted, "the server has stopped"));
+        }
+        loop {
+            ready!(self.idle.as_mut().poll(cx));
+            let over_at = self.read_at + IDLE;
+            if over_at <= Instant::now() {
+                return Poll::Ready(io::Error::new(io::ErrorKind::TimedOut, "nothing comes any more"));
+            }
+            self.idle.as_mut().reset(over_at);
+        }
+    }
+}
+
+impl AsyncRead for Connection {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if let Poll::Ready(error) = self.poll_over(cx) {
+            return Poll::Ready(Err(error));
+        }
+        ready!(Pin::new(&mut self.tcp).poll_read(cx, buf))?;
+        self.read_at = Instant::now();
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.tcp).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        parts: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.tcp).poll_write_vectored(cx, parts)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.tcp.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.tcp).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.tcp).poll_shutdown(cx)
+    }
+}
+
+impl Connected for Connection {
+    type ConnectInfo = TcpConnectInfo;
+
+    fn connect_info(&self) -> TcpConnectInfo {
+        self.tcp.connect_info()
+    }
+}
+
+impl Place {
+    fn new(permit: OwnedSemaphorePermit, live: &Gauge) -> Self {
+        live.inc();
+        Self { _permit: permit, live: live.clone() }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.live.dec();
+    }
+}
+
+/// Connections at once, of pushers and backends: each keeps one. A descriptor each.
+const MAX_CONNECTIONS: usize = 1_024;
+/// After this long without a byte a connection ends. A peer that lives answers a ping every 3 s; before the first one
+/// it has this long to say anything.
+const IDLE: Duration = Duration::from_secs(30);
+/// Before accepting is tried again, for instance when no descriptor is left.
+const PAUSE: Duration = Duration::from_secs(1);
