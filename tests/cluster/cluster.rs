@@ -27,7 +27,7 @@ pub(crate) struct Cluster {
     /// Where pushers are told to reach a gateway, by its number; by default where it listens.
     advertised: Vec<Option<String>>,
     folder: TempDir,
-    database: Database,
+    pub(crate) database: Database,
 }
 
 impl Cluster {

@@ -41,6 +41,7 @@ mod shared;
 mod trial;
 
 mod backends;
+mod bad_input;
 mod changes;
 mod kills;
 mod links;
