@@ -8,6 +8,7 @@ fn main() {
         println!("cargo:rerun-if-changed=src/store/{engine}/migrations");
     }
     services();
+    log();
 }
 
 fn services() {
@@ -30,8 +31,18 @@ fn services() {
     builder.compile_fds(set).expect("the services are generated");
 }
 
+/// The records of the log. They are no part of a service, so reflection does not show them.
+fn log() {
+    let mut compiler = protox::Compiler::new([PROTO]).expect("the folder of the .proto files is there");
+    compiler.include_source_info(true).include_imports(true);
+    let set = compiler.open_files([LOG]).expect("the .proto file compiles").file_descriptor_set();
+    tonic_prost_build::configure().compile_fds(set).expect("the types are generated");
+}
+
 const PROTO: &str = "../proto/proto";
 /// The files that are generated here.
 const FILES: [&str; 2] = ["tidegate/v1/link.proto", "tidegate/v1/services.proto"];
 /// Where all descriptors are written for reflection.
 const DESCRIPTORS: &str = "services.bin";
+/// The file of the log's records.
+const LOG: &str = "tidegate/log/v1/record.proto";

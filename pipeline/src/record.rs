@@ -11,7 +11,7 @@ use tidegate_proto::timeline::Timeline;
 use tidegate_proto::v1::Msg;
 
 /// A message that passed every check a gateway can make. What goes into the log.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
     /// Who sends it; from the token.
     pub sender: UserId,
@@ -33,6 +33,22 @@ pub struct Record {
     pub encoded: Vec<u8>,
     /// The session to tell STORED or REJECTED; none for a backend's message.
     pub origin: Option<Origin>,
+    /// The trace it belongs to, as the header of the same name has it (W3C Trace Context); none if it is not traced.
+    pub traceparent: Option<Box<str>>,
+}
+
+/// Why a message that comes out of a log is none that a gateway has put in.
+#[derive(Debug, thiserror::Error)]
+pub enum Malformed {
+    /// Not an encoded `Msg`.
+    #[error("its message cannot be decoded")]
+    Undecodable(#[from] prost::DecodeError),
+    /// A check that every gateway makes.
+    #[error("its message breaks a rule: {}", .0.message)]
+    Refused(Refusal),
+    /// Something that the gateway computes is not what it computes.
+    #[error("its message has another {0} than it must")]
+    Differs(&'static str),
 }
 
 /// Where a record came from.
@@ -80,6 +96,38 @@ impl Record {
             encoded: msg.encode_to_vec(),
             server_id: msg.server_id,
             origin,
+            traceparent: None,
+        })
+    }
+
+    /// The record of a completed message that comes out of a log. Everything that can be computed is, and checked.
+    pub fn from_log(encoded: Vec<u8>, origin: Option<Origin>) -> Result<Self, Malformed> {
+        let msg = Msg::decode(&encoded[..])?;
+        let target = message::check(&msg).map_err(Malformed::Refused)?;
+        let sender = UserId::new(&msg.send_id).map_err(Malformed::Refused)?;
+        let local_id = LocalId::new(&msg.local_id).map_err(Malformed::Refused)?;
+        let conversation = target.conversation(&sender);
+        if msg.send_time < 0 {
+            return Err(Malformed::Differs("send_time"));
+        }
+        if msg.server_id != message::server_id(&sender, &local_id) {
+            return Err(Malformed::Differs("server_id"));
+        }
+        if msg.conversation != conversation.as_str() {
+            return Err(Malformed::Differs("conversation"));
+        }
+        Ok(Self {
+            hash: message::body_hash(&msg),
+            send_time: msg.send_time,
+            expire_at: msg.expire_at,
+            server_id: msg.server_id,
+            sender,
+            local_id,
+            target,
+            conversation,
+            encoded,
+            origin,
+            traceparent: None,
         })
     }
 

@@ -16,7 +16,7 @@ pub struct Log {
 pub struct Reader {
     queue: mpsc::Receiver<Appended>,
     /// Taken from the queue, but too much for the batch before.
-    held: Option<Appended>,
+    held: Option<Box<Appended>>,
 }
 
 /// A log and its reader. The log ends when every clone of it is dropped.
@@ -27,14 +27,14 @@ pub fn open() -> (Log, Reader) {
 
 impl Log {
     pub(super) fn try_append(&self, record: Record, waiter: Waiter) -> Result<(), NotAppended> {
-        self.queue.try_send(Appended { record, waiter }).map_err(|error| match error {
+        self.queue.try_send(Appended { record, waiter, offset: 0 }).map_err(|error| match error {
             mpsc::error::TrySendError::Full(appended) => NotAppended::Full(Box::new(appended)),
             mpsc::error::TrySendError::Closed(_) => NotAppended::Closed,
         })
     }
 
     pub(super) async fn append(&self, record: Record, waiter: Waiter) -> Result<(), Closed> {
-        self.queue.send(Appended { record, waiter }).await.map_err(|_| Closed)
+        self.queue.send(Appended { record, waiter, offset: 0 }).await.map_err(|_| Closed)
     }
 
     pub(super) fn depth(&self) -> usize {
@@ -43,9 +43,12 @@ impl Log {
 }
 
 impl Reader {
-    pub(super) async fn batch(&mut self) -> Vec<Appended> {
+    /// Waits for records and takes what is there, at most a batch; empty at the log's end.
+    ///
+    /// Cancel safe.
+    pub(crate) async fn batch(&mut self) -> Vec<Appended> {
         let first = match self.held.take() {
-            Some(held) => held,
+            Some(held) => *held,
             None => match self.queue.recv().await {
                 Some(first) => first,
                 None => return Vec::new(),
@@ -57,7 +60,7 @@ impl Reader {
             let Ok(next) = self.queue.try_recv() else { break };
             bytes += next.record.cost_bytes();
             if bytes > BATCH_BYTES {
-                self.held = Some(next);
+                self.held = Some(Box::new(next));
                 break;
             }
             batch.push(next);
@@ -70,9 +73,9 @@ impl Reader {
 /// the sessions' 64 sends in flight keep it from filling with one sender's.
 const QUEUE_RECORDS: usize = 2 * BATCH_RECORDS;
 /// The most records of a batch (ARCHITECTURE.md "A message's way").
-const BATCH_RECORDS: usize = 2_000;
+pub(super) const BATCH_RECORDS: usize = 2_000;
 /// The most bytes of a batch; a single record may exceed no such figure, frames being smaller.
-const BATCH_BYTES: usize = 1 << 20;
+pub(super) const BATCH_BYTES: usize = 1 << 20;
 
 #[cfg(test)]
 mod tests {

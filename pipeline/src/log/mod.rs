@@ -1,9 +1,11 @@
 //! The log: where a message is accepted. What it has is durable, and reaches the sequencer in order by conversation.
 //!
 //! One enum over the variants. The embedded one is a bounded queue to the sequencer, answered at the store's commit,
-//! since an in-process queue alone is not durable (ARCHITECTURE.md invariant 3).
+//! since an in-process queue alone is not durable (ARCHITECTURE.md invariant 3). Kafka answers by itself, and its
+//! readers are told of a record's end elsewhere: by the pusher.
 
 pub mod embedded;
+pub mod kafka;
 
 use std::fmt;
 use std::sync::Arc;
@@ -18,6 +20,8 @@ use crate::record::Record;
 pub enum Log {
     /// The queue within this process.
     Embedded(embedded::Log),
+    /// Kafka, between processes.
+    Kafka(kafka::Log),
 }
 
 /// Where the sequencer reads.
@@ -25,6 +29,8 @@ pub enum Log {
 pub enum Reader {
     /// The queue within this process.
     Embedded(embedded::Reader),
+    /// The partitions of Kafka that this process holds.
+    Kafka(kafka::Reader),
 }
 
 /// The log takes no more records: the process is stopping.
@@ -46,6 +52,7 @@ impl Log {
     pub fn try_append(&self, record: Record, waiter: Waiter) -> Result<(), NotAppended> {
         match self {
             Self::Embedded(log) => log.try_append(record, waiter),
+            Self::Kafka(log) => log.try_append(record, waiter),
         }
     }
 
@@ -56,24 +63,24 @@ impl Log {
     pub async fn append(&self, record: Record, waiter: Waiter) -> Result<(), Closed> {
         match self {
             Self::Embedded(log) => log.append(record, waiter).await,
+            Self::Kafka(log) => log.append(record, waiter).await,
         }
     }
 
-    /// Records that wait.
+    /// Records that wait: embedded for the sequencer, on Kafka for its acknowledgement.
     pub fn depth(&self) -> usize {
         match self {
             Self::Embedded(log) => log.depth(),
+            Self::Kafka(log) => log.depth(),
         }
     }
-}
 
-impl Reader {
-    /// Waits for records and takes what is there, at most a batch; empty at the log's end.
-    ///
-    /// Cancel safe.
-    pub async fn batch(&mut self) -> Vec<Appended> {
+    /// Before a stop, when nobody appends any more: waits for the answers that are due, some seconds at most. The
+    /// embedded log's reader works off what there is, so there is nothing to wait for.
+    pub async fn close(&self) {
         match self {
-            Self::Embedded(reader) => reader.batch().await,
+            Self::Embedded(_) => {}
+            Self::Kafka(log) => log.close().await,
         }
     }
 }
@@ -85,6 +92,8 @@ pub struct Appended {
     pub record: Record,
     /// Who waits for the answer.
     pub waiter: Waiter,
+    /// Its offset in its partition of Kafka; 0 in the embedded log.
+    pub offset: i64,
 }
 
 /// The answer to an append.
@@ -118,6 +127,11 @@ impl Waiter {
     /// The answer goes to `to` with `tag`.
     pub fn new(to: Arc<dyn Answers>, tag: u64) -> Self {
         Self { to: Some(to), tag }
+    }
+
+    /// Nobody: the answer was given where the record was appended.
+    pub fn nobody() -> Self {
+        Self { to: None, tag: 0 }
     }
 
     /// Gives the answer.

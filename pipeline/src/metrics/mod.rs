@@ -17,7 +17,7 @@ use prometheus_client::registry::Registry;
 
 pub use self::histogram::Histogram;
 pub use self::rejected::Rejected;
-use crate::log::Log;
+use crate::log::{Log, kafka};
 use crate::pusher::{self, link};
 use crate::rpc;
 
@@ -59,6 +59,8 @@ pub struct Metrics {
     pub append_given_up: Counter,
     /// Of the gRPC server.
     pub rpc: rpc::Metrics,
+    /// Of the log on Kafka.
+    pub kafka: kafka::Metrics,
 }
 
 impl Default for Metrics {
@@ -83,6 +85,7 @@ impl Default for Metrics {
             append_retried: failure("retried"),
             append_given_up: failure("given_up"),
             rpc: rpc::Metrics::default(),
+            kafka: kafka::Metrics::default(),
             messages,
             drops,
             append_failures,
@@ -109,6 +112,7 @@ impl Metrics {
             self.append_failures.clone(),
         );
         self.pusher.register(registry);
+        self.kafka.register(registry);
     }
 }
 

@@ -1,0 +1,1 @@
+//! The sequencer on its stores and logs.
