@@ -45,13 +45,15 @@ fn fails(folder: &Path, arguments: &[&str], code: i32, part: &str) {
 }
 
 /// Flags that make every port one that is free.
-const FREE: [&str; 6] = [
+const FREE: [&str; 8] = [
     "--set",
     "listen.quic=localhost:0",
     "--set",
     "listen.http=localhost:0",
     "--set",
     "listen.admin=127.0.0.1:0",
+    "--set",
+    "listen.grpc=127.0.0.1:0",
 ];
 
 fn check_with<'a>(arguments: &[&'a str]) -> Vec<&'a str> {
@@ -63,12 +65,25 @@ fn version_and_help() {
     let folder = tempfile::tempdir().unwrap();
     assert_eq!(succeeds(folder.path(), &["--version"]), format!("tidegate {}\n", env!("CARGO_PKG_VERSION")));
     let help = succeeds(folder.path(), &["--help"]);
-    let parts =
-        ["serve", "token", "tail", "send", "check", "cert", "store", "bench", "Examples:", "--config"];
+    let parts = [
+        "serve",
+        "gateway",
+        "pipeline",
+        "token",
+        "tail",
+        "send",
+        "check",
+        "cert",
+        "store",
+        "bench",
+        "Examples:",
+        "--config",
+    ];
     for part in parts {
         assert!(help.contains(part), "{part} is not in {help}");
     }
-    for command in [&["serve"][..], &["token"], &["tail"], &["send"], &["check"]] {
+    for command in [&["serve"][..], &["gateway"], &["pipeline"], &["token"], &["tail"], &["send"], &["check"]]
+    {
         let help = succeeds(folder.path(), &[command, &["--help"]].concat());
         assert!(help.contains("Examples:") && help.contains("--config"), "{command:?}: {help}");
     }
@@ -203,7 +218,7 @@ fn check_finds_ports_in_use() {
     let folder = tempfile::tempdir().unwrap();
     let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = tcp.local_addr().unwrap().to_string();
-    for key in ["listen.quic", "listen.http", "listen.admin"] {
+    for key in ["listen.quic", "listen.http", "listen.admin", "listen.grpc"] {
         let set = format!("{key}={address}");
         let expected = format!("{key}: cannot listen on {address} (TCP): ");
         fails(folder.path(), &check_with(&["--set", &set]), 1, &expected);

@@ -63,7 +63,12 @@ struct Server {
 
 impl Server {
     async fn start(folder: TempDir, settings: &[&str]) -> Self {
-        let ports = ["listen.quic=127.0.0.1:0", "listen.http=127.0.0.1:0", "listen.admin=127.0.0.1:0"];
+        let ports = [
+            "listen.quic=127.0.0.1:0",
+            "listen.http=127.0.0.1:0",
+            "listen.admin=127.0.0.1:0",
+            "listen.grpc=127.0.0.1:0",
+        ];
         let set = ports.iter().chain(settings).flat_map(|setting| ["--set", setting]);
         let arguments: Vec<&str> = ["serve"].into_iter().chain(set).collect();
         let mut command = tidegate(folder.path(), &arguments);

@@ -102,6 +102,7 @@ fn command(common: &Common, data: &Path, connections: u32) -> anyhow::Result<Com
         "listen.quic=127.0.0.1:0".to_owned(),
         "listen.http=127.0.0.1:0".to_owned(),
         "listen.admin=127.0.0.1:0".to_owned(),
+        "listen.grpc=127.0.0.1:0".to_owned(),
         "limits.messages_per_second=1000000".to_owned(),
         "limits.messages_burst=1000000".to_owned(),
         "limits.signals_per_second=1000000".to_owned(),

@@ -1,6 +1,7 @@
 //! `[kafka]`: the log on Kafka.
 
 use anyhow::anyhow;
+use tidegate_pipeline::log::kafka::Settings;
 
 use super::list::List;
 use super::secret::Secret;
@@ -53,22 +54,29 @@ impl Kafka {
             return Err(Invalid::new("kafka.group", anyhow!("give the group a name")));
         }
         in_range("kafka.partitions", self.partitions.into(), 1..=PARTITIONS_MAX)?;
-        self.pairs().map(drop)
+        // What is left to be wrong are the properties.
+        let settings = Settings { brokers: vec!["localhost:9092".to_owned()], ..self.settings() };
+        settings.validate().map_err(|error| {
+            let text = error.to_string();
+            Invalid::new(PROPERTIES, anyhow!("{}", text.trim_start_matches("kafka.properties: ")))
+        })
     }
 
-    /// `properties`, split.
-    pub(crate) fn pairs(&self) -> Result<Vec<(String, String)>, Invalid> {
-        let pair = |(number, property): (usize, &Secret)| match property.reveal().split_once('=') {
-            Some((key, value)) if !key.trim().is_empty() => {
-                Ok((key.trim().to_owned(), value.trim().to_owned()))
-            }
-            // Without its text, which may have a password.
-            _ => Err(Invalid::new("kafka.properties", anyhow!("property {} is no key=value", number + 1))),
-        };
-        self.properties.iter().enumerate().map(pair).collect()
+    /// As the log takes them.
+    pub(crate) fn settings(&self) -> Settings {
+        Settings {
+            brokers: self.brokers.to_vec(),
+            topic: self.topic.clone(),
+            dead_topic: self.dead_topic.clone(),
+            group: self.group.clone(),
+            partitions: self.partitions,
+            create_topics: self.create_topics,
+            properties: self.properties.iter().map(|property| property.reveal().to_owned()).collect(),
+        }
     }
 }
 
+const PROPERTIES: &str = "kafka.properties";
 pub(super) const BROKERS: &str = "kafka.brokers";
 /// Kafka's own limit.
 const MAX_NAME_BYTES: usize = 249;

@@ -1,6 +1,7 @@
 //! `[presence]`: where it is kept which gateway holds whom.
 
 use anyhow::anyhow;
+use tidegate_pipeline::presence::redis::Settings;
 
 use super::secret::Secret;
 use super::section::{Invalid, section};
@@ -16,6 +17,12 @@ section! {
 }
 
 impl Presence {
+    /// As the client takes them; `None`: in memory.
+    pub(crate) fn settings(&self) -> Option<Settings> {
+        let url = self.url.as_ref()?;
+        Some(Settings { url: url.reveal().to_owned(), prefix: self.prefix.clone() })
+    }
+
     pub(super) fn validate(&self) -> Result<(), Invalid> {
         if let Some(url) = &self.url
             && !SCHEMES.iter().any(|scheme| url.reveal().starts_with(scheme))

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, anyhow};
+use tidegate_pipeline::rpc::security::{Pem, Security, Settings};
 
 use super::secret::Secret;
 use super::section::{Invalid, section};
@@ -21,7 +22,8 @@ section! {
         key_file: Option<PathBuf> = None,
         /// Who signs the certificates of those that may call, PEM.
         client_ca_file: Option<PathBuf> = None,
-        /// Who signs the certificates of those that this process calls, PEM; given, it calls by TLS.
+        /// Who signs the certificates of those that this process calls, PEM; not set: whom the system believes. With
+        /// this or a certificate of its own it calls by TLS.
         ca_file: Option<PathBuf> = None,
     }
 }
@@ -54,6 +56,26 @@ impl Rpc {
     /// Whether whoever calls must show something.
     pub(super) fn is_guarded(&self) -> bool {
         self.token.is_some() || self.token_file.is_some() || self.client_ca_file.is_some()
+    }
+
+    /// What the server and whoever dials go by, the files read now.
+    pub(crate) fn security(&self) -> anyhow::Result<Security> {
+        let token = self.shared_token().map_err(Invalid::into_error)?;
+        let read = |key: &str, path: &Option<PathBuf>| match path {
+            None => Ok(None),
+            Some(path) => {
+                let bytes = fs::read(path).with_context(|| format!("{key}: cannot read {}", path.display()));
+                bytes.map(Some)
+            }
+        };
+        let pair = (read("rpc.cert_file", &self.cert_file)?, read("rpc.key_file", &self.key_file)?);
+        let identity = if let (Some(chain), Some(key)) = pair { Some(Pem { chain, key }) } else { None };
+        Ok(Security::new(&Settings {
+            token: token.map(|token| token.reveal().to_owned()),
+            identity,
+            client_ca: read("rpc.client_ca_file", &self.client_ca_file)?,
+            ca: read("rpc.ca_file", &self.ca_file)?,
+        })?)
     }
 
     pub(super) fn validate(&self) -> Result<(), Invalid> {

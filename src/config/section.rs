@@ -40,6 +40,11 @@ impl Invalid {
     pub(crate) fn new(key: &'static str, problem: impl Into<anyhow::Error>) -> Self {
         Self { key, problem: problem.into() }
     }
+
+    /// The problem with its setting, where nobody knows the place.
+    pub(crate) fn into_error(self) -> anyhow::Error {
+        self.problem.context(self.key)
+    }
 }
 
 /// Whether a number is one that makes sense.

@@ -1,11 +1,13 @@
 //! Opens what the configuration names: the store, presence, the log.
 
 use anyhow::Context as _;
-use tidegate_pipeline::log::{self, Log, Reader};
+use tidegate_pipeline::log::{self, Log, Reader, kafka};
+use tidegate_pipeline::metrics::Metrics;
 use tidegate_pipeline::presence::{Presence, memory, redis};
 use tidegate_pipeline::store::Store;
+use tokio_util::sync::CancellationToken;
 
-use crate::config::Config;
+use crate::config::{Config, Role};
 use crate::store;
 
 /// What stands behind the edge and the sequencer.
@@ -13,24 +15,47 @@ pub(super) struct Backends {
     pub(super) store: Store,
     pub(super) presence: Presence,
     pub(super) log: Log,
-    pub(super) reader: Reader,
+    /// With a pipeline.
+    pub(super) reader: Option<Reader>,
 }
 
 impl Backends {
-    pub(super) async fn open(config: &Config) -> anyhow::Result<Self> {
-        let (log, reader) = log::embedded::open();
-        Ok(Self {
-            store: store::open(config).await?,
-            presence: presence(config)?,
-            log: Log::Embedded(log),
-            reader: Reader::Embedded(reader),
-        })
+    /// Opens them for the role; a reader of Kafka ends after `stop`.
+    pub(super) async fn open(
+        config: &Config,
+        role: Role,
+        metrics: &Metrics,
+        stop: CancellationToken,
+    ) -> anyhow::Result<Self> {
+        let store = store::open(config).await?;
+        let presence = presence(config)?;
+        let (log, reader) = if config.kafka.is_used() {
+            on_kafka(&config.kafka.settings(), role, metrics, stop).await?
+        } else {
+            let (log, reader) = log::embedded::open();
+            (Log::Embedded(log), Some(Reader::Embedded(reader)))
+        };
+        Ok(Self { store, presence, log, reader })
     }
 }
 
 /// Redis need not answer yet: sessions are registered when it does.
 fn presence(config: &Config) -> anyhow::Result<Presence> {
-    let Some(url) = &config.presence.url else { return Ok(Presence::Memory(memory::Presence::default())) };
-    let settings = redis::Settings { url: url.reveal().to_owned(), prefix: config.presence.prefix.clone() };
+    let Some(settings) = config.presence.settings() else {
+        return Ok(Presence::Memory(memory::Presence::default()));
+    };
     redis::Presence::connect(settings).map(Presence::Redis).context("presence.url")
+}
+
+/// A pipeline has the gateways' end too: backends send there.
+async fn on_kafka(
+    settings: &kafka::Settings,
+    role: Role,
+    metrics: &Metrics,
+    stop: CancellationToken,
+) -> anyhow::Result<(Log, Option<Reader>)> {
+    kafka::prepare(settings).await.context("kafka")?;
+    let log = kafka::open_log(settings, &metrics.kafka).context("kafka")?;
+    let reader = role.has_pipeline().then(|| kafka::open_reader(settings, &metrics.kafka, stop));
+    Ok((log, reader.transpose().context("kafka")?))
 }

@@ -19,6 +19,8 @@ pub(super) struct Bound {
     pub(super) clients: Clients,
     /// Health, readiness and metrics.
     pub(super) admin: Vec<TcpListener>,
+    /// Links and services.
+    pub(super) grpc: Vec<TcpListener>,
 }
 
 /// Where clients come in.
@@ -36,18 +38,21 @@ impl Bound {
     /// Binds what is configured for the role.
     pub(super) fn bind(listen: &Listen, role: Role) -> anyhow::Result<Self> {
         let clients = if role.has_gateway() { Clients::bind(listen)? } else { Clients::default() };
-        Ok(Self { clients, admin: all(&listen.admin, listen::ADMIN)? })
+        let (admin, grpc) = (all(&listen.admin, listen::ADMIN)?, all(&listen.grpc, listen::GRPC)?);
+        Ok(Self { clients, admin, grpc })
     }
 
     /// The first address for links and services.
     pub(super) fn grpc_address(&self) -> Option<SocketAddr> {
-        None
+        addresses(&self.grpc).next()
     }
 
     /// Says in the log where everything is.
     pub(super) fn log(&self) {
         let Clients { plain, secure, udp } = &self.clients;
-        for (what, listeners) in [("http and ws", plain), ("https and wss", secure), ("admin", &self.admin)] {
+        let listeners =
+            [("http and ws", plain), ("https and wss", secure), ("admin", &self.admin), ("grpc", &self.grpc)];
+        for (what, listeners) in listeners {
             addresses(listeners).for_each(|address| info!(%address, what, "listening"));
         }
         for address in udp.iter().filter_map(|socket| socket.local_addr().ok()) {
@@ -76,6 +81,9 @@ impl Bound {
         }
         for address in addresses(&self.admin) {
             println!("  admin        http://{address}");
+        }
+        for address in addresses(&self.grpc) {
+            println!("  grpc         {address}");
         }
         if let Some(identity) = identity {
             println!("  certificate  sha256 {}", identity.sha256());

@@ -10,16 +10,20 @@ mod identity;
 mod keys;
 mod operator;
 mod retention;
+mod rpc;
 mod signals;
 mod tasks;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use prometheus_client::registry::Registry;
+use tidegate_pipeline::log::Log;
 use tidegate_pipeline::metrics;
 use tidegate_pipeline::pusher::dial::Dialer;
 use tidegate_pipeline::pusher::link;
+use tidegate_pipeline::rpc::{Health, Server};
 use tidegate_pipeline::store::Store;
 use tokio::time::{Instant, timeout};
 use tracing::{info, warn};
@@ -38,93 +42,122 @@ pub(crate) async fn run(config: &Config, role: Role) -> anyhow::Result<()> {
     let began = Instant::now();
     let mut signals = Signals::listen()?;
     let bound = Bound::bind(&config.listen, role)?;
-    let mut process = Box::pin(Process::assemble(config, role, &bound)).await?;
+    let process = Box::pin(Process::assemble(config, role, &bound)).await?;
     bound.log();
-    process.listen(config, bound)?;
-    info!(
-        version = env!("CARGO_PKG_VERSION"),
-        role = role.name(),
-        id = &*process.id,
-        took_ms = ms(began.elapsed()),
-        "serving"
-    );
-    let reason = process.tasks.until_told(&mut signals).await?;
-    info!(reason, sessions = process.live(), served_ms = ms(began.elapsed()), "stopping");
+    let (version, id) = (env!("CARGO_PKG_VERSION"), process.id.clone());
+    let mut running = process.listen(config, bound)?;
+    info!(version, role = role.name(), id = &*id, took_ms = ms(began.elapsed()), "serving");
+    let reason = running.tasks.until_told(&mut signals).await?;
+    info!(reason, sessions = running.live(), served_ms = ms(began.elapsed()), "stopping");
     let stopping = Instant::now();
-    process.stop(Duration::from_millis(config.stop.grace_ms.into())).await?;
+    Box::pin(running.stop(Duration::from_millis(config.stop.grace_ms.into()))).await?;
     info!(took_ms = ms(stopping.elapsed()), "stopped");
     Ok(())
 }
 
 /// The parts that run.
 struct Process {
-    id: std::sync::Arc<str>,
+    id: Arc<str>,
     role: Role,
     store: Store,
+    log: Log,
     /// With a gateway.
     edge: Option<Edge>,
     operator: Operator,
+    server: Server,
     tasks: Tasks,
 }
 
 impl Process {
     async fn assemble(config: &Config, role: Role, bound: &Bound) -> anyhow::Result<Self> {
         let id = identity::id(config, role)?;
-        let Backends { store, presence, log, reader } = Backends::open(config).await?;
+        let security = config.rpc.security()?;
         let counted = metrics::Metrics::default();
         let mut registry = Registry::with_prefix("tidegate");
         counted.register(&mut registry);
         let mut tasks = Tasks::default();
+        let Backends { store, presence, log, reader } =
+            Backends::open(config, role, &counted, tasks.reader.clone()).await?;
 
         let (local, receiver) = link::local(counted.link.clone());
         let depths = metrics::Depths { log: log.clone(), link: receiver.depth() };
         registry.register_collector(Box::new(depths));
+        let shared = edge::Shared {
+            id: id.clone(),
+            store: store.clone(),
+            presence: presence.clone(),
+            log: log.clone(),
+        };
         let edge = if role.has_gateway() {
-            let shared =
-                edge::Shared { id: id.clone(), store: store.clone(), presence: presence.clone(), log };
-            Some(
-                Edge::assemble(config, bound, shared, (&counted, &mut registry), receiver, &mut tasks)
-                    .await?,
-            )
+            let metrics = (&counted, &mut registry);
+            Some(Edge::assemble(config, bound, shared, metrics, receiver, &mut tasks).await?)
         } else {
             None
         };
-        if role.has_pipeline() {
-            let shared = behind::Shared { store: store.clone(), presence, reader, dialer: Dialer::default() };
+        if let Some(reader) = reader {
+            let (store, presence) = (store.clone(), presence.clone());
+            let dialer = Dialer::new(security.clone());
+            let shared = behind::Shared { store, presence, reader, dialer };
             let own = role.has_gateway().then(|| (id.clone(), local));
-            behind::start(config, shared, own, counted, &mut tasks);
+            behind::start(config, shared, own, counted.clone(), &mut tasks);
         }
-        let gateway = edge.as_ref().map(|edge| edge.gateway().clone());
-        let operator = Operator::new(gateway, store.clone(), registry, tasks.entrance.clone());
-        Ok(Self { id, role, store, edge, operator, tasks })
+        let gateway = edge.as_ref().map(Edge::gateway);
+        let operator = Operator::new(gateway.cloned(), store.clone(), registry, tasks.entrance.clone());
+        let parts = rpc::Parts {
+            role,
+            id: id.clone(),
+            gateway,
+            log: log.clone(),
+            store: store.clone(),
+            presence,
+            security,
+            metrics: counted,
+        };
+        let server = rpc::server(parts, &tasks);
+        Ok(Self { id, role, store, log, edge, operator, server, tasks })
     }
 
-    fn listen(&mut self, config: &Config, bound: Bound) -> anyhow::Result<()> {
-        let identity = self.edge.as_ref().map(Edge::certificate);
-        bound.announce(config, self.role, &self.id, identity.as_deref());
-        operator::listen(&self.operator, bound.admin, &mut self.tasks);
-        match &mut self.edge {
-            Some(edge) => edge.listen(config, bound.clients, &mut self.tasks),
-            None => Ok(()),
+    fn listen(self, config: &Config, bound: Bound) -> anyhow::Result<Running> {
+        let Self { id, role, store, log, mut edge, operator, server, mut tasks } = self;
+        let identity = edge.as_ref().map(Edge::certificate);
+        bound.announce(config, role, &id, identity.as_deref());
+        operator::listen(operator, bound.admin, &mut tasks);
+        let health = rpc::listen(server, bound.grpc, &mut tasks);
+        if let Some(edge) = &mut edge {
+            edge.listen(config, bound.clients, &mut tasks)?;
         }
+        Ok(Running { store, log, edge, health, tasks })
     }
+}
 
+/// The parts that are needed to stop.
+struct Running {
+    store: Store,
+    log: Log,
+    edge: Option<Edge>,
+    health: Health,
+    tasks: Tasks,
+}
+
+impl Running {
     fn live(&self) -> usize {
         self.edge.as_ref().map_or(0, |edge| edge.gateway().hub().live())
     }
 
-    /// Nobody new, sessions sent away, connections closed, cursors and routes written, the log worked off, the store
-    /// closed.
+    /// Nobody new, sessions sent away, connections closed, cursors and routes written, the log worked off or its
+    /// partitions handed over, the store closed.
     async fn stop(self, grace: Duration) -> anyhow::Result<()> {
-        let Self { store, edge, operator, mut tasks, .. } = self;
+        let Self { store, log, edge, health, mut tasks } = self;
         let stopped = timeout(grace, async {
             tasks.entrance.cancel();
+            health.set(false).await;
             if let Some(edge) = &edge {
                 edge.drain().await;
             }
             tasks.end_services().await?;
+            log.close().await;
             // The last ones who could append: then the log ends, and with it the sequencer.
-            drop((edge, operator));
+            drop((edge, log));
             tasks.end_sequencer().await;
             store.close().await.context("closing the store")
         });

@@ -87,8 +87,8 @@ impl Refusals for Operator {
 }
 
 /// Served to the last, so that operators see how the rest stops.
-pub(super) fn listen(operator: &Operator, listeners: Vec<TcpListener>, tasks: &mut Tasks) {
-    let edge = Edge::admin(operator.clone(), operator.clone());
+pub(super) fn listen(operator: Operator, listeners: Vec<TcpListener>, tasks: &mut Tasks) {
+    let edge = Edge::admin(operator.clone(), operator);
     let limits = admission::Limits { connections: CONNECTIONS, per_address: 0 };
     let admission = Admission::new(limits, Gauge::default());
     for tcp in listeners {

@@ -14,6 +14,10 @@ pub(super) struct Tasks {
     pub(super) entrance: CancellationToken,
     /// Ends the services beside the sessions, once those are gone.
     pub(super) services: CancellationToken,
+    /// Told by an operator to stop.
+    pub(super) drain: CancellationToken,
+    /// Ends the reader of Kafka.
+    pub(super) reader: CancellationToken,
     /// Connections on their way to becoming sessions.
     pub(super) setup: TaskTracker,
     /// The first one to end ends the process.
@@ -45,6 +49,7 @@ impl Tasks {
     pub(super) async fn until_told(&mut self, signals: &mut Signals) -> anyhow::Result<&'static str> {
         tokio::select! {
             name = signals.next() => Ok(name),
+            () = self.drain.cancelled() => Ok("an operator"),
             ended = self.running.join_next() => {
                 ended.context("no service runs")?.context("a service panicked")??;
                 anyhow::bail!("a service ended by itself")
@@ -64,8 +69,9 @@ impl Tasks {
         Ok(())
     }
 
-    /// Waits until the log is worked off.
+    /// Waits until the log is worked off, or its partitions are let go.
     pub(super) async fn end_sequencer(&mut self) {
+        self.reader.cancel();
         while self.sequencer.join_next().await.is_some() {}
     }
 }

@@ -80,6 +80,7 @@ impl Server {
             format!("listen.quic={}:{}", self.host, self.secure.port()),
             format!("listen.http={}:{}", self.host, self.plain.port()),
             "listen.admin=[]".to_owned(),
+            "listen.grpc=[]".to_owned(),
         ];
         for setting in listen.iter().chain(&self.settings) {
             command.args(["--set", setting]);

@@ -17,7 +17,7 @@ class Server:
 
     def __init__(self, binary: str, folder: Path, *settings: str):
         data = folder / "data"
-        listen = [f"listen.{name}=127.0.0.1:0" for name in ("quic", "http", "admin")]
+        listen = [f"listen.{name}=127.0.0.1:0" for name in ("quic", "http", "admin", "grpc")]
         options = [f"--set={setting}" for setting in (*listen, *settings)]
         self.binary, self.data = binary, data
         # The server takes every TIDEGATE_ variable for a setting; these tests want its defaults.

@@ -108,7 +108,7 @@ impl Worker {
                 self.shared.routes.presence().forget(&self.gateway);
             }
             OpenError::Refused(_) => _ = metrics.refused.inc(),
-            OpenError::Unreachable(_) | OpenError::Silent => _ = metrics.failed.inc(),
+            OpenError::Address(_) | OpenError::Unreachable(_) | OpenError::Silent => _ = metrics.failed.inc(),
         }
         warn!(gateway = &*self.gateway, error = error as &dyn std::error::Error, "a link is not open");
     }

@@ -9,6 +9,7 @@ mod source;
 mod tests;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tidegate_proto::Refusal;
 use tidegate_proto::v1::Code;
@@ -38,13 +39,13 @@ impl Sequencer {
     }
 
     /// Runs until the log ends: the embedded one when everything it held is stored and handed over, Kafka when the
-    /// reader was stopped and its partitions are let go.
+    /// reader was stopped and its partitions are let go. Then the pusher's links are closed.
     pub async fn run(self, reader: Reader) {
         match reader {
             Reader::Embedded(mut reader) => loop {
                 let batch = reader.batch().await;
                 if batch.is_empty() {
-                    return;
+                    break self.pusher.stop(LINKS_LIMIT).await;
                 }
                 self.process(batch, Source::Embedded).await;
             },
@@ -66,6 +67,7 @@ impl Sequencer {
             }
         }
         reader.ended().await;
+        sequencer.pusher.stop(LINKS_LIMIT).await;
     }
 
     /// Takes batches until the reader ends. One whose partition is lost is dropped where it stands, which rolls it back.
@@ -192,6 +194,8 @@ impl Sequencer {
     }
 }
 
+/// How long links to other gateways may take at the end; what is not handed over is found by checks of the heads.
+const LINKS_LIMIT: Duration = Duration::from_secs(2);
 /// Batches of different partitions that are stored beside each other: half of the connections that a store has by
 /// default, and each batch waits for the server most of its time.
 const BATCHES_AT_ONCE: usize = 8;

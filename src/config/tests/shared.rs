@@ -28,7 +28,11 @@ fn wrong_values_say_what_to_do() {
         ),
         ("[kafka]\ngroup = \"\"", "kafka.group: give the group a name"),
         ("[kafka]\npartitions = 0", "kafka.partitions: 0 is out of range"),
-        ("[kafka]\nproperties = [\"a=b\", \"secret\"]", "kafka.properties: property 2 is no key=value"),
+        ("[kafka]\nproperties = [\"a=b\", \"secret\"]", "kafka.properties: entry 2 is not key=value"),
+        (
+            "[kafka]\nproperties = \"acks=1\"",
+            "tidegate.toml:2: kafka.properties: acks is set by tidegate itself",
+        ),
         ("[rpc]\ntoken = \"short\"", "rpc.token: it has at least 16 printable characters"),
         ("[rpc]\ntoken_file = \"no/such\"", "rpc.token_file: cannot read no/such: "),
         ("[rpc]\ntoken = \"a\"\ntoken_file = \"b\"", "rpc.token_file: rpc.token is set too"),

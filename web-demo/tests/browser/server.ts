@@ -42,7 +42,7 @@ export class Server {
 
   /** Starts the program, with these settings besides, and waits until it says the demo's address. */
   async run(settings: Record<string, string> = {}): Promise<void> {
-    const all = { "listen.quic": this.quicAddress, "listen.http": `127.0.0.1:${this.httpPort}`, "listen.admin": "127.0.0.1:0", ...settings };
+    const all = { "listen.quic": this.quicAddress, "listen.http": `127.0.0.1:${this.httpPort}`, "listen.admin": "127.0.0.1:0", "listen.grpc": "127.0.0.1:0", ...settings };
     const args = Object.entries(all).flatMap(([key, value]) => ["--set", `${key}=${value}`]);
     const child = spawn(program(), ["serve", "--data", this.data, ...args], { env: environment(), stdio: ["ignore", "pipe", "pipe"] });
     this.#process = child;

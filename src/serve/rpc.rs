@@ -1,0 +1,58 @@
+//! gRPC of a process: the services that its parts have, on `listen.grpc`.
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use tidegate_gateway::gateway::Gateway;
+use tidegate_gateway::rpc::{MsgService, admin};
+use tidegate_pipeline::log::Log;
+use tidegate_pipeline::metrics::Metrics;
+use tidegate_pipeline::presence::Presence;
+use tidegate_pipeline::rpc::push::Own;
+use tidegate_pipeline::rpc::{Health, Security, Server, chat, db, push};
+use tidegate_pipeline::store::Store;
+use tidegate_pipeline::submit::Submitter;
+use tokio::net::TcpListener;
+
+use super::tasks::Tasks;
+use crate::config::Role;
+
+/// What the services need.
+pub(super) struct Parts<'a> {
+    pub(super) role: Role,
+    pub(super) id: Arc<str>,
+    /// With a gateway.
+    pub(super) gateway: Option<&'a Gateway>,
+    pub(super) log: Log,
+    pub(super) store: Store,
+    pub(super) presence: Presence,
+    pub(super) security: Security,
+    pub(super) metrics: Metrics,
+}
+
+/// The server with the services of the role.
+pub(super) fn server(parts: Parts<'_>, tasks: &Tasks) -> Server {
+    let Parts { role, id, gateway, log, store, presence, security, metrics } = parts;
+    let own = gateway.map(|gateway| Own { gateway: id, sessions: Arc::new(gateway.clone()) });
+    let submitter = Submitter::new(log, metrics.clone());
+    let mut server = Server::new(security.clone(), metrics.rpc.clone())
+        .with(chat::service(submitter, store.clone()))
+        .with(push::service(presence, security, own));
+    if role.has_pipeline() {
+        server = server.with(db::service(store, metrics));
+    }
+    if let Some(gateway) = gateway {
+        server = server
+            .with(MsgService::server(gateway.clone()))
+            .with(admin::service(gateway, tasks.drain.clone()));
+    }
+    server
+}
+
+/// Serves until the services end: links to the last session, and what backends ask meanwhile.
+pub(super) fn listen(server: Server, listeners: Vec<TcpListener>, tasks: &mut Tasks) -> Health {
+    let health = server.health();
+    let stop = tasks.services.clone();
+    tasks.spawn(async move { server.serve(listeners, stop).await.context("listen.grpc failed") });
+    health
+}
