@@ -145,7 +145,7 @@ impl Cluster {
             "[kafka]\nbrokers = [{:?}]\ntopic = \"{name}.messages\"\ndead_topic = \"{name}.dead\"\n\
              group = \"{name}.sequencer\"\npartitions = 8\n\
              [presence]\nurl = {:?}\nprefix = \"{name}:\"\n[store]\nurl = {:?}\n\
-             [rpc]\ntoken = \"a token of the processes of a test\"\n\
+             [rpc]\ntoken = \"the-token-of-a-test\"\n\
              [log]\nlevel = \"info\"\n",
             services::kafka(),
             services::redis(),
