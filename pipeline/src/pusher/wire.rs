@@ -62,6 +62,7 @@ impl Cutter {
             for recipients in recipients.chunks(MAX_RECIPIENTS) {
                 let push = v1::Push {
                     msg: body.bytes().clone(),
+                    traceparent: body.traceparent().unwrap_or_default().to_owned(),
                     recipients: recipients.iter().map(recipient).collect(),
                     origin: origin.map_or(0, |(_, session)| session),
                 };
@@ -128,7 +129,7 @@ fn read_push(push: v1::Push, incarnation: u64) -> Result<Push, Malformed> {
     });
     Ok(Push {
         recipients: recipients.collect::<Result<_, _>>()?,
-        body: Body::from_bytes(&push.msg).ok_or(Malformed("a message cannot be decoded"))?,
+        body: body.traced((!push.traceparent.is_empty()).then_some(&*push.traceparent)),
         origin: (push.origin != 0).then_some((incarnation, push.origin)),
     })
 }
