@@ -1,3 +1,5 @@
+//! What settings are refused, who is admitted, and where is dialed.
+
 use super::*;
 
 fn token(text: &str) -> Result<Security, Invalid> {
