@@ -58,7 +58,8 @@ impl Submitter {
         let mut record = record(sender, msg, now_ms())?;
         let (server_id, local_id) = (record.server_id.clone(), record.local_id.as_str().to_owned());
         let (answer, answered) = oneshot::channel();
-        let waiter = Waiter::new(Arc::new(One(Mutex::new(Some(answer)))), 0).traced(self.sampling.begin(&mut record));
+        let waiter =
+            Waiter::new(Arc::new(One(Mutex::new(Some(answer)))), 0).traced(self.sampling.begin(&mut record));
         let outcome = timeout(ANSWER_TIMEOUT, async {
             // A closed log has told the waiter.
             let _ = self.log.append(record, waiter).await;

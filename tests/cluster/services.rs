@@ -94,8 +94,7 @@ impl Database {
             "CREATE TRIGGER refuse BEFORE INSERT ON names FOR EACH ROW IF NEW.local_id = '{local_id}' THEN \
              SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'not here'; END IF"
         );
-        let statements =
-            if self.admin.starts_with("postgres") { postgres.to_vec() } else { vec![mysql] };
+        let statements = if self.admin.starts_with("postgres") { postgres.to_vec() } else { vec![mysql] };
         for sql in statements {
             administer(&self.url(), sql).await;
         }

@@ -47,3 +47,4 @@ mod offline;
 mod sessions;
 #[cfg(target_os = "linux")]
 mod slow;
+mod traces;

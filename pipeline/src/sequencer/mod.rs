@@ -182,8 +182,13 @@ impl Sequencer {
     async fn refuse(&self, part: Vec<Appended>, cause: &StoreError, source: Source<'_>) -> bool {
         for Appended { record, waiter, offset } in part {
             let server_id = &*record.server_id;
-            let (trace_id, error) = (trace_id(&record), cause as &dyn std::error::Error);
-            error!(server_id, trace_id, error, "the store refuses a message");
+            let trace_id = trace_id(&record);
+            error!(
+                server_id,
+                trace_id,
+                error = cause as &dyn std::error::Error,
+                "the store refuses a message"
+            );
             if !source.bury(&record, offset, cause).await {
                 return false;
             }
