@@ -16,6 +16,7 @@ mod serve;
 mod store;
 mod tail;
 mod token;
+mod traces;
 
 use std::process::ExitCode;
 
@@ -64,7 +65,10 @@ fn start(role: Role, settings: &cli::Settings) -> anyhow::Result<()> {
     #[cfg(unix)]
     descriptors::raise_limit(config.limits.max_connections);
     let runtime = tokio::runtime::Runtime::new().context("starting the runtime")?;
-    runtime.block_on(serve::run(&config, role))
+    let traces = runtime.block_on(async { traces::Traces::start(&config.trace, role.name()) })?;
+    let served = runtime.block_on(serve::run(&config, role));
+    traces.stop();
+    served
 }
 
 /// Runs a client's work on one thread.

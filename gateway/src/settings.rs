@@ -1,5 +1,7 @@
 //! What an operator may set about sessions. The program fills it from the configuration.
 
+use tidegate_pipeline::trace::Sampling;
+
 /// Limits and rates of sessions.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -15,6 +17,8 @@ pub struct Settings {
     pub signals_per_second: u32,
     /// Signals a session may send at once.
     pub signal_burst: u32,
+    /// Which messages are traced.
+    pub sampling: Sampling,
 }
 
 impl Default for Settings {
@@ -26,6 +30,7 @@ impl Default for Settings {
             message_burst: 1_000,
             signals_per_second: 100,
             signal_burst: 200,
+            sampling: Sampling::default(),
         }
     }
 }

@@ -3,11 +3,14 @@
 
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use prost::Message as _;
 use prost::encoding::{WireType, encode_key, encode_varint};
 use tidegate_proto::v1::Msg;
+
+use crate::trace::Step;
 
 /// A message with its place in its conversation. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -21,6 +24,14 @@ struct Inner {
     send_time: i64,
     conv_seq: u64,
     lane_hash: u32,
+    trace: Option<Trace>,
+}
+
+#[derive(Debug)]
+struct Trace {
+    parent: Box<str>,
+    /// Here, in this process.
+    since: SystemTime,
 }
 
 impl Body {
@@ -44,6 +55,7 @@ impl Body {
             send_time,
             conv_seq,
             lane_hash: lane_hash(conversation),
+            trace: None,
         }))
     }
 
@@ -65,7 +77,28 @@ impl Body {
             server_id: msg.server_id.into(),
             send_time: msg.send_time,
             conv_seq: msg.conv_seq.cast_unsigned(),
+            trace: None,
         })))
+    }
+
+    /// The same as part of a trace, from now on.
+    pub fn traced(mut self, traceparent: Option<&str>) -> Self {
+        if let (Some(parent), Some(inner)) = (traceparent, Arc::get_mut(&mut self.0)) {
+            inner.trace = Some(Trace { parent: parent.into(), since: SystemTime::now() });
+        }
+        self
+    }
+
+    /// Its trace, as a `traceparent`.
+    pub fn traceparent(&self) -> Option<&str> {
+        self.0.trace.as_ref().map(|trace| &*trace.parent)
+    }
+
+    /// Notes in its trace, if it has one, that something was done with it, from when it came into this process until now.
+    pub fn trace(&self, name: &'static str) {
+        if let Some(Trace { parent, since }) = &self.0.trace {
+            drop(Step::of(parent, name, *since));
+        }
     }
 
     /// The encoded `Msg`, without seq: that stands beside it in Deliver.

@@ -14,3 +14,4 @@ pub mod rpc;
 pub mod sequencer;
 pub mod store;
 pub mod submit;
+pub mod trace;

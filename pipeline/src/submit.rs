@@ -16,12 +16,14 @@ use uuid::Uuid;
 use crate::log::{Answer, Answers, Log, Waiter, outcome_unknown};
 use crate::metrics::Metrics;
 use crate::record::Record;
+use crate::trace::Sampling;
 
 /// Sends for backends. Cheap to clone; the log does not end while one of them is left.
 #[derive(Debug, Clone)]
 pub struct Submitter {
     log: Log,
     metrics: Metrics,
+    sampling: Sampling,
 }
 
 /// A message that the log has.
@@ -37,8 +39,8 @@ pub struct Submitted {
 
 impl Submitter {
     /// Sends to `log`.
-    pub fn new(log: Log, metrics: Metrics) -> Self {
-        Self { log, metrics }
+    pub fn new(log: Log, metrics: Metrics, sampling: Sampling) -> Self {
+        Self { log, metrics, sampling }
     }
 
     /// Sends `msg` as `sender`; answers when the log has it, within 10 s.
@@ -53,10 +55,11 @@ impl Submitter {
     }
 
     async fn append(&self, sender: &UserId, msg: Msg) -> Result<Submitted, Refusal> {
-        let record = record(sender, msg, now_ms())?;
+        let mut record = record(sender, msg, now_ms())?;
         let (server_id, local_id) = (record.server_id.clone(), record.local_id.as_str().to_owned());
         let (answer, answered) = oneshot::channel();
-        let waiter = Waiter::new(Arc::new(One(Mutex::new(Some(answer)))), 0);
+        let waiter =
+            Waiter::new(Arc::new(One(Mutex::new(Some(answer)))), 0).traced(self.sampling.begin(&mut record));
         let outcome = timeout(ANSWER_TIMEOUT, async {
             // A closed log has told the waiter.
             let _ = self.log.append(record, waiter).await;

@@ -101,9 +101,9 @@ class Folder:
             self.path.rmdir()
 
 
-def temporary_folder() -> Folder:
+def temporary_folder(kind: str = "services") -> Folder:
     """A new one."""
-    folder = Folder(Path(tempfile.mkdtemp(prefix="tidegate-services-")))
+    folder = Folder(Path(tempfile.mkdtemp(prefix=f"tidegate-{kind}-")))
     folder.make(temporary=True)
     return folder
 
@@ -112,25 +112,30 @@ def meant(directory: str | None) -> Folder | None:
     """The folder of `--dir`, else of the `run` we are in, else the one last brought up from this checkout; None if there is none."""
     if directory or (directory := os.environ.get(VARIABLE)):
         return Folder(Path(directory))
+    return remembered()
+
+
+def remembered(kind: str = "services") -> Folder | None:
+    """The one last brought up from this checkout, if it is still there."""
     try:
-        folder = Folder(Path(_remembered().read_text()))
+        folder = Folder(Path(_memory(kind).read_text()))
     except FileNotFoundError:
         return None
     return folder if folder.exists() else None
 
 
-def remember(folder: Folder) -> None:
+def remember(folder: Folder, kind: str = "services") -> None:
     """Makes it the one that commands without `--dir` mean."""
-    write_whole(_remembered(), str(folder.path))
+    write_whole(_memory(kind), str(folder.path))
 
 
-def forget(folder: Folder) -> None:
+def forget(folder: Folder, kind: str = "services") -> None:
     """Undoes it."""
-    file = _remembered()
+    file = _memory(kind)
     if file.exists() and file.read_text() == str(folder.path):
         file.unlink()
 
 
-def _remembered() -> Path:
+def _memory(kind: str) -> Path:
     checkout = Path(__file__).resolve().parents[2]
-    return ports.registry_folder() / f"folder-{zlib.crc32(bytes(checkout)):08x}"
+    return ports.registry_folder() / f"{kind}-{zlib.crc32(bytes(checkout)):08x}"

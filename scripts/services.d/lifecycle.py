@@ -15,17 +15,20 @@ from folder import Home
 from service import Failed, NotReady, Service, server_environment, tail
 
 
+def prepare(service: Service, home: Home) -> None:
+    """Gives it ports and a password, so that others can be told of them before it runs."""
+    home.path.mkdir(mode=0o711, exist_ok=True)
+    with _held(home):
+        _prepare(service, home)
+
+
 def up(service: Service, home: Home, cancelled: threading.Event) -> bool:
     """Makes the data if there is none, and starts it; False if it ran already."""
     home.path.mkdir(mode=0o711, exist_ok=True)
     with _held(home):
         if _running(home):
             return False
-        state = home.state()
-        if not state.get("up"):
-            wanted = state.get("ports", {})
-            chosen = {which: ports.reserve(home.folder, wanted.get(which)) for which in service.port_names}
-            home.remember(up=True, ports=chosen, password=state.get("password") or secrets.token_hex(12), process=None)
+        _prepare(service, home)
         _make_data(service, home)
         _start(service, home, cancelled)
         return True
@@ -78,6 +81,14 @@ def _held(home: Home):
 def _running(home: Home) -> process.Identity | None:
     who = home.process()
     return who if who and process.alive(who) else None
+
+
+def _prepare(service: Service, home: Home) -> None:
+    state = home.state()
+    if not state.get("up"):
+        wanted = state.get("ports", {})
+        chosen = {which: ports.reserve(home.folder, wanted.get(which)) for which in service.port_names}
+        home.remember(up=True, ports=chosen, password=state.get("password") or secrets.token_hex(12), process=None)
 
 
 def _make_data(service: Service, home: Home) -> None:

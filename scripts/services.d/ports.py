@@ -40,12 +40,13 @@ def release(folder: Path) -> None:
 
 
 def bindable(port: int) -> bool:
-    """Whether nobody listens there."""
-    with socket.socket() as probe:
+    """Whether nobody listens there, over TCP or UDP."""
+    with socket.socket() as tcp, socket.socket(type=socket.SOCK_DGRAM) as udp:
         # Old connections in TIME_WAIT do not hinder a server, so they must not hinder the probe.
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        tcp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind(("127.0.0.1", port))
+            tcp.bind(("127.0.0.1", port))
+            udp.bind(("127.0.0.1", port))
         except OSError:
             return False
         return True

@@ -24,6 +24,7 @@ mod section;
 mod stop;
 mod store;
 mod tls;
+pub(crate) mod trace;
 
 use std::ffi::OsString;
 use std::io;
@@ -66,6 +67,8 @@ pub(crate) struct Config {
     pub(crate) rpc: rpc::Rpc,
     /// How long and how much is kept.
     pub(crate) retention: retention::Retention,
+    /// Which messages are traced.
+    pub(crate) trace: trace::Trace,
     /// What the program says of itself.
     pub(crate) log: log::Log,
     /// How the program ends.
@@ -191,6 +194,7 @@ impl Config {
         self.kafka.validate()?;
         self.rpc.validate()?;
         self.retention.validate()?;
+        self.trace.validate()?;
         self.log.filter()?;
         self.stop.validate()
     }
@@ -208,6 +212,7 @@ impl Config {
         ("kafka", kafka::Kafka::KEYS),
         ("rpc", rpc::Rpc::KEYS),
         ("retention", retention::Retention::KEYS),
+        ("trace", trace::Trace::KEYS),
         ("log", log::Log::KEYS),
         ("stop", stop::Stop::KEYS),
     ];
@@ -228,6 +233,7 @@ impl Default for Config {
             kafka: kafka::Kafka::default(),
             rpc: rpc::Rpc::default(),
             retention: retention::Retention::default(),
+            trace: trace::Trace::default(),
             log: log::Log::default(),
             stop: stop::Stop::default(),
         }

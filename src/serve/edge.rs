@@ -198,6 +198,7 @@ fn settings(config: &Config) -> Settings {
         message_burst: limits.messages_burst,
         signals_per_second: limits.signals_per_second,
         signal_burst: limits.signals_burst,
+        sampling: config.trace.sampling(),
     }
 }
 

@@ -112,6 +112,7 @@ impl Process {
             presence,
             security,
             metrics: counted,
+            sampling: config.trace.sampling(),
         };
         let server = rpc::server(parts, &tasks);
         Ok(Self { id, role, store, log, edge, operator, server, tasks })

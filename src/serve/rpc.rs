@@ -12,6 +12,7 @@ use tidegate_pipeline::rpc::push::Own;
 use tidegate_pipeline::rpc::{Health, Security, Server, chat, db, push};
 use tidegate_pipeline::store::Store;
 use tidegate_pipeline::submit::Submitter;
+use tidegate_pipeline::trace::Sampling;
 use tokio::net::TcpListener;
 
 use super::tasks::Tasks;
@@ -28,13 +29,14 @@ pub(super) struct Parts<'a> {
     pub(super) presence: Presence,
     pub(super) security: Security,
     pub(super) metrics: Metrics,
+    pub(super) sampling: Sampling,
 }
 
 /// The server with the services of the role.
 pub(super) fn server(parts: Parts<'_>, tasks: &Tasks) -> Server {
-    let Parts { role, id, gateway, log, store, presence, security, metrics } = parts;
+    let Parts { role, id, gateway, log, store, presence, security, metrics, sampling } = parts;
     let own = gateway.map(|gateway| Own { gateway: id, sessions: Arc::new(gateway.clone()) });
-    let submitter = Submitter::new(log, metrics.clone());
+    let submitter = Submitter::new(log, metrics.clone(), sampling);
     let mut server = Server::new(security.clone(), metrics.rpc.clone())
         .with(chat::service(submitter, store.clone()))
         .with(push::service(presence, security, own));

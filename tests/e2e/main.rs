@@ -29,6 +29,8 @@ macro_rules! tests_over {
 mod nat;
 mod peer;
 mod server;
+#[path = "../shared/mod.rs"]
+mod shared;
 
 #[cfg(target_os = "linux")]
 mod bench;
@@ -45,3 +47,4 @@ mod offline;
 mod sessions;
 #[cfg(target_os = "linux")]
 mod slow;
+mod traces;

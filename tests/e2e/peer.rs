@@ -1,13 +1,10 @@
 //! A client as the scenarios use it: one line for what they do, and an end for what hangs.
 
-use std::time::Duration;
-
-use tidegate_client::v1::{CloseCode, Msg, Signal, Welcome};
+use tidegate_client::v1::{CloseCode, Signal, Welcome};
 use tidegate_client::{Client, Config, Disconnect, Event, Events, Message, SendHandle, Stored, Transport};
-use tokio::task::JoinHandle;
-use tokio::time::timeout;
 
 use crate::server::Server;
+pub(crate) use crate::shared::{spawn, text_to, within};
 
 /// A device that is connected, and the first Welcome it got.
 pub(crate) struct Peer {
@@ -95,23 +92,7 @@ impl Peer {
     }
 }
 
-/// A text message to a user.
-pub(crate) fn text_to(to: &str, text: impl Into<String>) -> Msg {
-    Msg { receiver_id: to.to_owned(), content: text.into().into(), ..Msg::default() }
-}
-
 /// A message's content.
 pub(crate) fn text(message: &Message) -> String {
     String::from_utf8(message.msg.content.to_vec()).unwrap()
-}
-
-/// Ends a hang; no verdict hangs on it otherwise.
-pub(crate) async fn within<T>(future: impl Future<Output = T>) -> T {
-    timeout(Duration::from_secs(120), future).await.expect("no hang")
-}
-
-/// A task of a test.
-#[expect(clippy::disallowed_methods, reason = "the one place of the tests that spawns")]
-pub(crate) fn spawn<T: Send + 'static>(task: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
-    tokio::spawn(task)
 }

@@ -196,6 +196,8 @@ export interface ConnectionStatus {
 	state: "idle" | "connecting" | "connected" | "waiting" | "offline" | "closed";
 	/** The transport of the session; undefined without one. */
 	transport: string | undefined;
+	/** The id of the gateway that holds the session; undefined without one. */
+	gateway: string | undefined;
 	/** The last round trip, in milliseconds. */
 	rttMs: number | undefined;
 	/** When waiting: in how many milliseconds the next attempt begins. */

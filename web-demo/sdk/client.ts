@@ -55,7 +55,7 @@ export class TidegateClient {
   readonly #tokenAlarm = new Alarm(() => void this.refreshToken().catch(() => this.#tokenAlarm.set(Date.now() + 10_000)));
   readonly #gate = new Gate();
   #user = "";
-  #status: ConnectionStatus = { state: "idle", transport: undefined, rttMs: undefined, retryInMs: undefined, reason: undefined };
+  #status: ConnectionStatus = { state: "idle", transport: undefined, gateway: undefined, rttMs: undefined, retryInMs: undefined, reason: undefined };
   #unwatch: () => void = () => {};
   #saveIsDue = { inbox: false, sends: false };
   #isClosed = false;
@@ -214,8 +214,8 @@ export class TidegateClient {
     this.#tokenAlarm.set(this.#tokens.renewAt);
     this.#sends.newSession(Number(welcome.limits?.maxInFlight ?? 0));
     const session = this.#connector.session;
-    this.#setStatus({ state: "connected", transport: session?.transport, rttMs: undefined, reason: undefined });
-    const { epoch, head, floor } = welcome;
+    const { epoch, head, floor, gateway } = welcome;
+    this.#setStatus({ state: "connected", transport: session?.transport, gateway, rttMs: undefined, reason: undefined });
     this.#emitter.emit("welcome", { user: this.#user, epoch, start, head: Number(head), floor: Number(floor), isReset });
     this.#flushSends();
     if (session) this.#gate.open(session);
@@ -280,7 +280,7 @@ export class TidegateClient {
     this.#sendAlarm.clear();
     this.#receiver.pause();
     this.#tokenAlarm.clear();
-    this.#setStatus({ transport: undefined, rttMs: undefined, ...status });
+    this.#setStatus({ transport: undefined, gateway: undefined, rttMs: undefined, ...status });
   }
 
   #onStopped(ending: Ending): void {

@@ -17,7 +17,8 @@ export class Badge {
     this.#badge.dataset.transport = status.transport ?? "";
     this.#badge.dataset.rtt = status.rttMs === undefined ? "" : String(status.rttMs);
     this.#text.textContent = textFor(status);
-    this.#badge.title = status.reason && status.state !== "connected" ? status.reason : TITLE;
+    this.#badge.dataset.gateway = status.gateway ?? "";
+    this.#badge.title = titleFor(status);
   }
 
   #drawNote({ state }: ConnectionStatus): void {
@@ -32,6 +33,11 @@ export class Badge {
     // A reconnect that takes a moment is not worth the reader's while.
     this.#noteTimer ??= setTimeout(() => (this.#note.hidden = false), NOTE_AFTER_MS);
   }
+}
+
+function titleFor({ state, reason, gateway }: ConnectionStatus): string {
+  if (state === "connected") return gateway ? `${TITLE}, at ${gateway}` : TITLE;
+  return reason || TITLE;
 }
 
 function textFor(status: ConnectionStatus): string {

@@ -10,7 +10,7 @@ use tidegate_proto::id::UserId;
 use tidegate_proto::v1::{Code, Msg};
 use tracing::error;
 
-use super::{Gateway, now_ms};
+use super::{Gateway, drain, now_ms};
 use crate::auth::{Identity, SignError, Signer};
 use crate::http;
 
@@ -69,19 +69,22 @@ impl http::Backend for Backend {
         Ok(http::DemoToken { token, user: user.as_str().to_owned(), expires_at })
     }
 
-    fn demo_connect(&self) -> http::DemoConnect {
+    async fn demo_connect(&self) -> http::DemoConnect {
         // Asked for in development mode only; elsewhere there is nothing to say.
         let Some(development) = &self.0.development else {
             return http::DemoConnect {
                 webtransport: String::new(),
                 websocket: String::new(),
                 cert_sha256: String::new(),
+                alternatives: Vec::new(),
             };
         };
         http::DemoConnect {
             webtransport: development.webtransport.clone(),
             websocket: development.websocket.clone(),
             cert_sha256: development.certificates.current().sha256().to_base64(),
+            // Asked for by a person's page, at each connect.
+            alternatives: Box::pin(drain::elsewhere(&self.0.gateway.0)).await,
         }
     }
 }

@@ -42,6 +42,12 @@ pub(super) async fn announce(gateway: &Shared) {
     }
 }
 
+/// Where else clients may go now; nowhere, if presence does not say so in a moment.
+pub(super) async fn elsewhere(gateway: &Shared) -> Vec<String> {
+    let Ok(Ok(leases)) = timeout(LIMIT, gateway.parts.presence.leases()).await else { return Vec::new() };
+    others(leases, &gateway.parts.id).into_iter().map(|address| address.to_string()).collect()
+}
+
 /// The addresses of the gateways that take new sessions.
 fn others(leases: Vec<Lease>, own: &str) -> Vec<Arc<str>> {
     let takes =

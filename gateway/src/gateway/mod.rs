@@ -107,7 +107,8 @@ impl Gateway {
 
     /// Sends for backends to this gateway's log.
     pub fn submitter(&self) -> Submitter {
-        Submitter::new(self.0.parts.log.clone(), self.0.parts.metrics.pipeline().clone())
+        let parts = &self.0.parts;
+        Submitter::new(parts.log.clone(), parts.metrics.pipeline().clone(), parts.settings.sampling)
     }
 
     /// Tells every session to go, each with a time of its own to come back within `spread_ms` and other gateways to go

@@ -34,7 +34,7 @@ pub(super) async fn connect<B: Backend>(
     headers: HeaderMap,
 ) -> Result<Response, Refused> {
     guard(&shared, &connection, &headers)?;
-    Ok(private(shared.backend.demo_connect()))
+    Ok(private(shared.backend.demo_connect().await))
 }
 
 /// Who a token is asked for.

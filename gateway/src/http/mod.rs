@@ -49,7 +49,7 @@ pub trait Backend: Refusals {
     fn demo_token(&self, user: &UserId) -> Result<DemoToken, Refusal>;
 
     /// Where the demo connects; asked for in development mode only.
-    fn demo_connect(&self) -> DemoConnect;
+    fn demo_connect(&self) -> impl Future<Output = DemoConnect> + Send;
 }
 
 /// A message that the log has.
@@ -83,6 +83,8 @@ pub struct DemoConnect {
     pub websocket: String,
     /// The certificate's SHA-256 in base64, for `serverCertificateHashes`.
     pub cert_sha256: String,
+    /// Where the page may go when this gateway is gone, `host:port` of other gateways.
+    pub alternatives: Vec<String>,
 }
 
 /// What the edge does and for whom.

@@ -120,6 +120,7 @@ impl<T: Transport> Session<T> {
                 metrics.delivered.inc();
                 if let Some(now) = live_at {
                     metrics.delivery_seconds.observe((now - body.send_time()) as f64 / 1_000.0);
+                    body.trace("deliver");
                 }
             }
             Entry::Own(_) => _ = metrics.confirmed.inc(),

@@ -92,7 +92,7 @@ impl<T: Transport> Session<T> {
         let now = self.clock.now();
         self.messages.try_take(now).map_err(|wait| rate_limited("messages", wait))?;
         let origin = self.gateway.origin(self.mailbox.session());
-        let record = Record::new(msg, &self.identity.user, now_ms(), draw_local_id, Some(origin))?;
+        let mut record = Record::new(msg, &self.identity.user, now_ms(), draw_local_id, Some(origin))?;
         match &record.target {
             Target::User(_) => {}
             Target::Group(_) => return Err(Refusal::new(Code::Unimplemented, "groups are not built yet")),
@@ -101,7 +101,8 @@ impl<T: Transport> Session<T> {
             }
         }
         let tag = self.sends.sent(id, record.local_id.as_str(), &record.server_id, now);
-        let waiter = Waiter::new(self.mailbox.clone(), tag);
+        let step = self.gateway.parts.settings.sampling.begin(&mut record);
+        let waiter = Waiter::new(self.mailbox.clone(), tag).traced(step);
         if let Err(NotAppended::Full(appended)) = self.gateway.parts.log.try_append(record, waiter) {
             let log = self.gateway.parts.log.clone();
             self.append = Some(Work::new(async move { log.append(appended.record, appended.waiter).await }));

@@ -17,6 +17,7 @@ use tidegate_proto::Refusal;
 use tidegate_proto::v1::Code;
 
 use crate::record::Record;
+use crate::trace::Step;
 
 /// Where gateways append.
 #[derive(Debug, Clone)]
@@ -124,17 +125,25 @@ pub trait Answers: Send + Sync + fmt::Debug {
 pub struct Waiter {
     to: Option<Arc<dyn Answers>>,
     tag: u64,
+    /// Ends with the answer.
+    step: Option<Step>,
 }
 
 impl Waiter {
     /// The answer goes to `to` with `tag`.
     pub fn new(to: Arc<dyn Answers>, tag: u64) -> Self {
-        Self { to: Some(to), tag }
+        Self { to: Some(to), tag, step: None }
+    }
+
+    /// The same, with the step of a trace that ends with the answer.
+    pub fn traced(mut self, step: Option<Step>) -> Self {
+        self.step = step;
+        self
     }
 
     /// Nobody: the answer was given where the record was appended.
     pub fn nobody() -> Self {
-        Self { to: None, tag: 0 }
+        Self { to: None, tag: 0, step: None }
     }
 
     /// Gives the answer.

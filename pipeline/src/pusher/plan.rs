@@ -132,6 +132,7 @@ fn body(placed: &Placed<'_>) -> Body {
     let record = placed.record;
     let ids = (record.local_id.as_str(), &*record.server_id);
     Body::new(&record.encoded, record.conversation.as_str(), ids, record.send_time, placed.stored.conv_seq)
+        .traced(record.traceparent.as_deref())
 }
 
 fn stored_receipt(placed: &Placed<'_>) -> Receipt {

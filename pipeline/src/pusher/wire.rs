@@ -62,6 +62,7 @@ impl Cutter {
             for recipients in recipients.chunks(MAX_RECIPIENTS) {
                 let push = v1::Push {
                     msg: body.bytes().clone(),
+                    traceparent: body.traceparent().unwrap_or_default().to_owned(),
                     recipients: recipients.iter().map(recipient).collect(),
                     origin: origin.map_or(0, |(_, session)| session),
                 };
@@ -126,9 +127,11 @@ fn read_push(push: v1::Push, incarnation: u64) -> Result<Push, Malformed> {
         let user = UserId::new(&recipient.user).map_err(|_| Malformed("a recipient's id"))?;
         Ok((user, seq(recipient.seq)?))
     });
+    let body = Body::from_bytes(&push.msg).ok_or(Malformed("a message cannot be decoded"))?;
+    let traceparent = Some(&*push.traceparent).filter(|text| !text.is_empty());
     Ok(Push {
         recipients: recipients.collect::<Result<_, _>>()?,
-        body: Body::from_bytes(&push.msg).ok_or(Malformed("a message cannot be decoded"))?,
+        body: body.traced(traceparent),
         origin: (push.origin != 0).then_some((incarnation, push.origin)),
     })
 }
@@ -212,6 +215,7 @@ mod tests {
             msg: push(1, 0..0, 1).body.bytes().clone(),
             recipients: vec![v1::Recipient { user: "bob".into(), seq: 1 }],
             origin: 0,
+            traceparent: String::new(),
         };
         let batch = |push: v1::Push| v1::Batch { pushes: vec![push], ..v1::Batch::default() };
         let read_again = read(batch(good.clone()), 7).unwrap();

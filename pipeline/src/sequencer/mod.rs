@@ -22,6 +22,7 @@ use crate::metrics::Metrics;
 use crate::pusher::Pusher;
 use crate::pusher::plan::{Placed, Rejected};
 use crate::store::{Outcome, Store, StoreError};
+use crate::trace::{steps, trace_id};
 use source::Source;
 
 /// Works off a log.
@@ -128,6 +129,7 @@ impl Sequencer {
     /// Appends, trying again while the store says that it may work later, for as long as the source has patience.
     async fn append(&self, part: &[Appended], source: Source<'_>) -> Result<Vec<Outcome>, StoreError> {
         let records: Vec<_> = part.iter().map(|appended| &appended.record).collect();
+        let _steps = steps(records.iter().copied(), "store");
         let mut tries = 0;
         loop {
             let began = Instant::now();
@@ -175,6 +177,7 @@ impl Sequencer {
                 Outcome::Refused(_) => {}
             }
         }
+        let _steps = steps(&records, "push");
         self.pusher.push(&placed, &rejected).await;
     }
 
@@ -183,7 +186,13 @@ impl Sequencer {
     async fn refuse(&self, part: Vec<Appended>, cause: &StoreError, source: Source<'_>) -> bool {
         for Appended { record, waiter, offset } in part {
             let server_id = &*record.server_id;
-            error!(server_id, error = cause as &dyn std::error::Error, "the store refuses a message");
+            let trace_id = trace_id(&record);
+            error!(
+                server_id,
+                trace_id,
+                error = cause as &dyn std::error::Error,
+                "the store refuses a message"
+            );
             if !source.bury(&record, offset, cause).await {
                 return false;
             }

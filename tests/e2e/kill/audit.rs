@@ -2,12 +2,13 @@
 
 use std::collections::{HashMap, HashSet};
 
-use tidegate_client::v1::{Deliver, Msg, deliver};
-use tidegate_client::{Client, History, Message, Start, Transport};
+use tidegate_client::v1::Msg;
+use tidegate_client::{Message, Start, Transport};
 
 use super::load::Sent;
-use crate::peer::{Peer, within};
+use crate::peer::Peer;
 use crate::server::Server;
+use crate::shared::{msg, pull};
 
 /// Everything once: dense in the inbox and in each conversation, each sender's in his order, as the receipts say. On
 /// lanes only conversations are in order.
@@ -58,25 +59,5 @@ pub(super) async fn check_stored(server: &Server, transport: Transport, user: &s
         let stored: Vec<(i64, &str)> =
             entries.iter().map(|entry| (entry.seq, &*msg(entry).server_id)).collect();
         assert_eq!(stored, received, "{conversation}");
-    }
-}
-
-/// A whole timeline.
-async fn pull(client: &Client, timeline: &str) -> Vec<Deliver> {
-    let mut entries = Vec::new();
-    loop {
-        let after = History::After(entries.len() as i64);
-        let page = within(client.pull(timeline, after, 1_000)).await.unwrap();
-        entries.extend(page.entries);
-        if !page.more {
-            return entries;
-        }
-    }
-}
-
-fn msg(entry: &Deliver) -> &Msg {
-    match &entry.entry {
-        Some(deliver::Entry::Msg(msg)) => msg,
-        other => panic!("no message: {other:?}"),
     }
 }

@@ -145,11 +145,12 @@ impl Backend for Gateway {
         Ok(DemoToken { token: format!("for-{user}-"), user: user.to_string(), expires_at: 9 })
     }
 
-    fn demo_connect(&self) -> DemoConnect {
+    async fn demo_connect(&self) -> DemoConnect {
         DemoConnect {
             webtransport: "https://a/wt".into(),
             websocket: "ws://b/ws".into(),
             cert_sha256: "c".into(),
+            alternatives: vec!["d:1".into()],
         }
     }
 }

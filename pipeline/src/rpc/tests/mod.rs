@@ -30,6 +30,7 @@ use crate::pusher::dial::Dialer;
 use crate::sequencer::Sequencer;
 use crate::store::{Store, sqlite};
 use crate::submit::Submitter;
+use crate::trace::Sampling;
 
 /// A process with everything but a gateway, whose sessions are pretended.
 struct World {
@@ -81,7 +82,7 @@ impl World {
         let users = ["bob", "bob", "carol"].map(user).to_vec();
         let sessions = Arc::new(Pretended { users, taken: Mutex::default() });
         let own = Own { gateway: "gateway-1".into(), sessions: sessions.clone() };
-        let submitter = Submitter::new(Log::Embedded(log), metrics.clone());
+        let submitter = Submitter::new(Log::Embedded(log), metrics.clone(), Sampling::default());
         let server = Server::new(security.clone(), metrics.rpc.clone())
             .with(chat::service(submitter, store.clone()))
             .with(push::service(presence.clone(), security.clone(), Some(own)))
