@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use tidegate_certs::Fingerprint;
+use tidegate_pipeline::log::kafka::dead::Id;
 use tidegate_proto::id::{DeviceId, UserId};
 
 use crate::bench::args::Bench;
@@ -66,8 +67,8 @@ pub(crate) enum Command {
     Send(Send),
     /// Validate a configuration and print the effective one, secrets masked
     ///
-    /// Looks at the settings, the certificate, the keys, the ports and the data folder. Ends with 0 if `serve` would
-    /// start, otherwise with a line that says what is wrong and where.
+    /// Looks at the settings, the certificate, the keys, the ports and the data folder, and reaches Kafka, Redis and the
+    /// database. Ends with 0 if the role would start, otherwise with a line that says what is wrong and where.
     #[command(after_help = CHECK_EXAMPLES)]
     Check(Check),
     /// The certificate in use, its hash and its end
@@ -88,6 +89,12 @@ pub(crate) enum Command {
     Store {
         #[command(subcommand)]
         command: Store,
+    },
+    /// The dead letters: records on Kafka that could not be decoded or stored
+    #[command(after_help = DEAD_EXAMPLES)]
+    Dead {
+        #[command(subcommand)]
+        command: Dead,
     },
 }
 
@@ -220,6 +227,38 @@ pub(crate) enum Store {
     },
 }
 
+#[derive(Debug, Subcommand)]
+pub(crate) enum Dead {
+    /// A line for each, the oldest of each partition first
+    List {
+        /// Those after this one
+        #[arg(long, value_name = "ID")]
+        after: Option<Id>,
+        /// At most so many
+        #[arg(long, value_name = "NUMBER", default_value_t = 100)]
+        limit: u32,
+        #[command(flatten)]
+        settings: Settings,
+    },
+    /// All about one, but for the message's content
+    Show {
+        /// As `list` names it: 0-17
+        id: Id,
+        #[command(flatten)]
+        settings: Settings,
+    },
+    /// Send their records again, as they were
+    ///
+    /// Harmless if one was stored in the meantime: it is recognized. The letter stays where it is.
+    Retry {
+        /// As `list` names them: 0-17
+        #[arg(required = true)]
+        ids: Vec<Id>,
+        #[command(flatten)]
+        settings: Settings,
+    },
+}
+
 impl Settings {
     /// The flags with the environment of this process.
     pub(crate) fn sources(&self) -> Sources {
@@ -258,6 +297,7 @@ Examples:
   tidegate tail --as bob                everything bob gets, live
   tidegate send --as alice --to bob hi  a message, and its receipts
   tidegate check --config tidegate.toml what is wrong with a configuration
+  tidegate dead list --config p.toml    what could not be stored
   tidegate cert show                    the hash that clients may trust";
 
 const SERVE_EXAMPLES: &str = "\
@@ -311,6 +351,12 @@ signed with, and the certificate.";
 const NEW_EPOCH_EXAMPLES: &str = "\
 Examples:
   tidegate store new-epoch --data /var/lib/tidegate";
+
+const DEAD_EXAMPLES: &str = "\
+Examples:
+  tidegate dead list --config pipeline.toml
+  tidegate dead show 0-17 --config pipeline.toml
+  tidegate dead retry 0-17 0-18 --config pipeline.toml";
 
 const CHECK_EXAMPLES: &str = "\
 Examples:

@@ -7,6 +7,7 @@ mod cli;
 mod config;
 mod connect;
 mod data;
+mod dead;
 #[cfg(unix)]
 mod descriptors;
 mod logging;
@@ -51,6 +52,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Some(Command::Cert { command }) => cert::run(&command),
         Some(Command::Bench { command }) => bench::run(&command),
         Some(Command::Store { command }) => store::run(&command),
+        Some(Command::Dead { command }) => dead::run(&command),
     }
 }
 

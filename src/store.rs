@@ -1,6 +1,7 @@
 //! The store that is configured, and `tidegate store`.
 
 use anyhow::{Context as _, ensure};
+use tidegate_pipeline::presence::{Presence, redis};
 use tidegate_pipeline::store::{Store, sqlite};
 
 use crate::cli;
@@ -25,10 +26,23 @@ pub(crate) fn run(command: &cli::Store) -> anyhow::Result<()> {
         let path = config.data.join(FILE);
         ensure!(path.is_file(), "there is no store {}; give the data folder by --data", path.display());
     }
-    let _lock = Lock::take(&config.data)?;
+    let _lock = config.store.url.is_none().then(|| Lock::take(&config.data)).transpose()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let epoch = runtime.context("starting the runtime")?.block_on(new_epoch(&config))?;
+    let epoch = runtime.context("starting the runtime")?.block_on(async {
+        nobody_serves(&config).await?;
+        new_epoch(&config).await
+    })?;
     println!("{epoch}");
+    Ok(())
+}
+
+/// Those that serve have read the epoch when they started, and would go on with it.
+async fn nobody_serves(config: &Config) -> anyhow::Result<()> {
+    let Some(settings) = config.presence.settings() else { return Ok(()) };
+    let presence = Presence::Redis(redis::Presence::connect(settings).context("presence.url")?);
+    let leases = presence.leases().await.context("presence.url")?;
+    let gateways: Vec<_> = leases.iter().map(|lease| &*lease.gateway).collect();
+    ensure!(gateways.is_empty(), "{} still serve; stop them and all pipelines first", gateways.join(", "));
     Ok(())
 }
 

@@ -23,7 +23,8 @@ pub(crate) const PROTOCOL: Page =
     Page { path: "docs/PROTOCOL.md", text: include_str!("../../docs/PROTOCOL.md") };
 pub(crate) const OPERATIONS: Page =
     Page { path: "docs/OPERATIONS.md", text: include_str!("../../docs/OPERATIONS.md") };
-pub(crate) const PAGES: [Page; 3] = [README, PROTOCOL, OPERATIONS];
+pub(crate) const GRPC: Page = Page { path: "docs/GRPC.md", text: include_str!("../../docs/GRPC.md") };
+pub(crate) const PAGES: [Page; 4] = [README, PROTOCOL, OPERATIONS, GRPC];
 
 impl Page {
     /// From a heading to the next of its level.

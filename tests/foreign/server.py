@@ -39,6 +39,7 @@ class Server:
             raise
         self.http_port = int(said["demo"].rpartition(":")[2])
         self.quic_port = int(said["quic"].rpartition(":")[2])
+        self.grpc = said["grpc"]
 
     def token(self, user: str) -> str:
         """A development token (PROTOCOL section 13)."""

@@ -59,8 +59,10 @@ impl Fresh {
 
     /// Waits until any push may have been lost, and `from`: links that open or break together lead to one check. Cancel
     /// safe.
-    async fn told(&self, from: Instant) {
-        sleep_until(from).await;
+    pub(crate) async fn told(&self, from: Instant) {
+        if from > Instant::now() {
+            sleep_until(from).await;
+        }
         self.all.notified().await;
     }
 

@@ -163,7 +163,7 @@ impl Shared {
         self.incarnation.load(Ordering::Acquire)
     }
 
-    fn draw_incarnation(&self) {
+    pub(crate) fn draw_incarnation(&self) {
         self.incarnation.store(new_incarnation(), Ordering::Release);
         self.redrawn.notify_waiters();
     }

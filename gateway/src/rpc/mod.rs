@@ -3,6 +3,8 @@
 pub mod admin;
 pub mod deliver;
 mod passing;
+#[cfg(test)]
+mod tests;
 
 use tidegate_pipeline::pusher::wire::MAX_MESSAGE_BYTES;
 use tidegate_pipeline::rpc::v1::msg_service_server::{self, MsgServiceServer};

@@ -81,53 +81,32 @@ pub(super) const BATCH_BYTES: usize = 1 << 20;
 mod tests {
     use std::sync::Arc;
 
-    use parking_lot::Mutex;
-    use tidegate_proto::id::{LocalId, UserId};
-    use tidegate_proto::v1::{Code, Msg};
-
     use super::*;
-    use crate::log::{Answer, Answers};
+    use crate::log::contract::{self, Answered, Opened, record};
 
-    #[derive(Debug, Default)]
-    struct Answered(Mutex<Vec<(u64, Answer)>>);
-
-    impl Answers for Answered {
-        fn answer(&self, tag: u64, answer: Answer) {
-            self.0.lock().push((tag, answer));
-        }
-    }
-
-    fn record(number: u64, content: usize) -> Record {
-        let msg = Msg { receiver_id: "bob".into(), content: vec![0; content].into(), ..Msg::default() };
-        let local_id = LocalId::new(&number.to_string()).unwrap();
-        Record::new(msg, &UserId::new("alice").unwrap(), 1, || local_id, None).unwrap()
+    fn opened() -> Opened {
+        let (log, reader) = open();
+        Opened { log: crate::log::Log::Embedded(log), reader: crate::log::Reader::Embedded(reader) }
     }
 
     #[tokio::test]
-    async fn batches_hold_what_is_there_up_to_their_bounds() {
+    async fn contract() {
+        contract::order(&mut opened()).await;
+        contract::bounds(&mut opened()).await;
+        contract::end(opened()).await;
+    }
+
+    #[tokio::test]
+    async fn what_is_left_at_the_end_is_read_and_dropped_waiters_are_told() {
         let (log, mut reader) = open();
         let answered = Arc::new(Answered::default());
-        for tag in 0..40 {
-            log.append(record(tag, 60_000), Waiter::new(answered.clone(), tag)).await.unwrap();
-        }
-        let mut tags = Vec::new();
-        while tags.len() < 40 {
-            let batch = reader.batch().await;
-            assert!(batch.iter().map(|a| a.record.cost_bytes()).sum::<usize>() <= BATCH_BYTES);
-            tags.extend(
-                batch.iter().map(|appended| appended.record.local_id.as_str().parse::<u64>().unwrap()),
-            );
-        }
-        assert_eq!(tags, (0..40).collect::<Vec<_>>());
+        log.append(record(("a", "b"), 1, 0), Waiter::new(answered.clone(), 1)).await.unwrap();
         drop(log);
+        let batch = reader.batch().await;
+        assert_eq!((batch.len(), answered.count()), (1, 0));
+        drop(batch);
+        assert!(matches!(&answered.wait(1).await[0], (1, crate::log::Answer::Rejected(_))));
         assert!(reader.batch().await.is_empty());
-        let answers = answered.0.lock();
-        assert_eq!(answers.len(), 40, "each dropped waiter was answered");
-        assert!(
-            answers
-                .iter()
-                .all(|(_, answer)| matches!(answer, Answer::Rejected(r) if r.code == Code::Unavailable))
-        );
     }
 
     #[tokio::test]
@@ -135,23 +114,14 @@ mod tests {
         let (log, mut reader) = open();
         let answered = Arc::new(Answered::default());
         for tag in 0..QUEUE_RECORDS as u64 {
-            log.append(record(tag, 0), Waiter::new(answered.clone(), tag)).await.unwrap();
+            log.append(record(("a", "b"), tag, 0), Waiter::new(answered.clone(), tag)).await.unwrap();
         }
         assert_eq!(log.depth(), QUEUE_RECORDS);
-        let mut late = std::pin::pin!(log.append(record(9_999, 0), Waiter::new(answered.clone(), 9_999)));
-        assert!(futures_poll_once(late.as_mut()).await.is_none());
+        let waiter = || Waiter::new(answered.clone(), 9_999);
+        assert!(matches!(log.try_append(record(("a", "b"), 9, 0), waiter()), Err(NotAppended::Full(_))));
+        let mut late = std::pin::pin!(log.append(record(("a", "b"), 9_999, 0), waiter()));
+        assert!(futures_util::poll!(late.as_mut()).is_pending());
         assert_eq!(reader.batch().await.len(), BATCH_RECORDS);
         late.await.unwrap();
-    }
-
-    async fn futures_poll_once<F: Future>(future: std::pin::Pin<&mut F>) -> Option<F::Output> {
-        let mut future = future;
-        std::future::poll_fn(|cx| {
-            std::task::Poll::Ready(match future.as_mut().poll(cx) {
-                std::task::Poll::Ready(output) => Some(output),
-                std::task::Poll::Pending => None,
-            })
-        })
-        .await
     }
 }

@@ -7,6 +7,9 @@
 pub mod embedded;
 pub mod kafka;
 
+#[cfg(test)]
+pub(crate) mod contract;
+
 use std::fmt;
 use std::sync::Arc;
 

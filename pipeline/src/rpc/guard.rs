@@ -82,3 +82,23 @@ fn code(headers: &HeaderMap) -> Grpc {
 const HEALTH: &str = "/grpc.health.v1.Health/";
 /// Requests under way in the process; a stream counts until it has begun. With the largest message each some 74 MiB.
 const MAX_REQUESTS: usize = 1_024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn beyond_the_limit_a_request_is_told_to_come_back() {
+        let metrics = Metrics::default();
+        let mut guard = Guard::new(Routes::default(), Security::default(), metrics.clone());
+        guard.requests = Arc::new(Semaphore::new(0));
+        let answer = guard.call(Request::new(Body::empty())).await.unwrap();
+        assert_eq!(code(answer.headers()), Grpc::Unavailable);
+        guard.requests.add_permits(1);
+        let unknown = Request::builder().uri("/no.such.Service/Method").body(Body::empty()).unwrap();
+        let answer = guard.call(unknown).await.unwrap();
+        assert_eq!(code(answer.headers()), Grpc::Unimplemented);
+        assert_eq!((metrics.requests(Grpc::Unavailable), metrics.requests(Grpc::Unimplemented)), (1, 1));
+        assert_eq!(guard.requests.available_permits(), 1, "the place is free again");
+    }
+}

@@ -20,13 +20,14 @@ use tracing::warn;
 
 use super::metrics::Metrics;
 
-/// The connections of all `listeners`. Those beyond the limit are closed at once; all of them end at `cut`.
+/// The connections of all `listeners`, at most so many at once; more are closed as they come. All of them end at `cut`.
 pub(super) fn incoming(
     listeners: Vec<TcpListener>,
+    places: usize,
     metrics: &Metrics,
     cut: &CancellationToken,
 ) -> impl Stream<Item = Result<Connection, Infallible>> + use<> {
-    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let places = Arc::new(Semaphore::new(places));
     let accepting =
         |tcp| Accepting { tcp, places: places.clone(), metrics: metrics.clone(), cut: cut.clone() };
     let listeners = listeners.into_iter().map(accepting);
@@ -170,10 +171,66 @@ impl Drop for Place {
     }
 }
 
-/// Connections at once, of pushers and backends: each keeps one. A descriptor each.
-const MAX_CONNECTIONS: usize = 1_024;
 /// After this long without a byte a connection ends. A peer that lives answers a ping every 3 s; before the first one
 /// it has this long to say anything.
 const IDLE: Duration = Duration::from_secs(30);
 /// Before accepting is tried again, for instance when no descriptor is left.
 const PAUSE: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use futures_util::StreamExt as _;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    use super::*;
+
+    async fn bound() -> (TcpListener, std::net::SocketAddr) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        (listener, address)
+    }
+
+    #[tokio::test]
+    async fn beyond_the_places_a_connection_is_closed_at_once() {
+        let ((one, first), (two, second)) = (bound().await, bound().await);
+        let (metrics, cut) = (Metrics::default(), CancellationToken::new());
+        let mut incoming = Box::pin(incoming(vec![one, two], 1, &metrics, &cut));
+        let mut client = TcpStream::connect(first).await.unwrap();
+        let Some(Ok(mut connection)) = incoming.next().await else { unreachable!() };
+        let mut late = TcpStream::connect(second).await.unwrap();
+        let refused = async { late.read_u8().await.unwrap_err() };
+        tokio::select! {
+            _ = incoming.next() => panic!("there was no place"),
+            _ = refused => {}
+        }
+        assert_eq!((metrics.connections.get(), metrics.full.get()), (1, 1));
+
+        client.write_all(b"x").await.unwrap();
+        assert_eq!(connection.read_u8().await.unwrap(), b'x');
+        connection.write_all(b"y").await.unwrap();
+        assert_eq!(client.read_u8().await.unwrap(), b'y');
+        drop(connection);
+        assert_eq!(metrics.connections.get(), 0);
+        let _client = TcpStream::connect(second).await.unwrap();
+        assert!(incoming.next().await.is_some(), "there is a place again");
+    }
+
+    #[tokio::test]
+    async fn a_connection_ends_when_nothing_comes_or_the_server_stops() {
+        let (listener, address) = bound().await;
+        let (metrics, cut) = (Metrics::default(), CancellationToken::new());
+        let mut incoming = Box::pin(incoming(vec![listener], 9, &metrics, &cut));
+        let _silent = TcpStream::connect(address).await.unwrap();
+        let Some(Ok(mut silent)) = incoming.next().await else { unreachable!() };
+        tokio::time::pause();
+        let began = Instant::now();
+        assert_eq!(silent.read_u8().await.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        assert!(began.elapsed() <= IDLE + Duration::from_secs(1));
+        tokio::time::resume();
+
+        let _other = TcpStream::connect(address).await.unwrap();
+        let Some(Ok(mut other)) = incoming.next().await else { unreachable!() };
+        cut.cancel();
+        assert_eq!(other.read_u8().await.unwrap_err().kind(), io::ErrorKind::ConnectionAborted);
+    }
+}

@@ -13,6 +13,9 @@ pub mod server;
 pub mod status;
 pub mod volatile;
 
+#[cfg(test)]
+mod tests;
+
 pub use self::metrics::Metrics;
 pub use self::security::Security;
 pub use self::server::{Health, Server};

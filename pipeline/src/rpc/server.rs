@@ -92,7 +92,7 @@ impl Server {
         let transport = transport(&self.security)?;
         let guard = self.guard()?;
         let cut = CancellationToken::new();
-        let incoming = incoming(listeners, &guard.metrics, &cut);
+        let incoming = incoming(listeners, MAX_CONNECTIONS, &guard.metrics, &cut);
         let stopped = async {
             stop.cancelled().await;
             health.set(false).await;
@@ -173,8 +173,10 @@ const PROCESS: &str = "";
 pub const MAX_REQUEST_BYTES: usize = MAX_FRAME_BYTES;
 /// A little more than the log's own limit of 10 s (ARCHITECTURE.md "A message's way").
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(12);
+/// Connections at once, of pushers and backends: each keeps one. A descriptor each.
+const MAX_CONNECTIONS: usize = 1_024;
 /// How long calls under way may take at the end.
-const GRACE: Duration = Duration::from_secs(5);
+const GRACE: Duration = Duration::from_secs(3);
 /// Of one connection at once.
 const MAX_STREAMS: u32 = 256;
 /// Of one request: a token and what a client's library adds.

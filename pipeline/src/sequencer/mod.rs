@@ -14,7 +14,7 @@ use std::time::Duration;
 use tidegate_proto::Refusal;
 use tidegate_proto::v1::Code;
 use tokio::task::JoinSet;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 use tracing::error;
 
 use crate::log::{Answer, Appended, Reader, kafka};
@@ -62,8 +62,12 @@ impl Sequencer {
         while let Some(ended) = workers.join_next().await {
             if let Err(panicked) = ended {
                 // Its batch is not done and comes again, to another worker.
-                error!(error = &panicked as &dyn std::error::Error, "a batch panicked");
-                workers.spawn(sequencer.clone().work(reader.clone()));
+                error!(error = &panicked as &dyn std::error::Error, "a batch panicked; it is tried again");
+                let (sequencer, reader) = (sequencer.clone(), reader.clone());
+                workers.spawn(async move {
+                    sleep(AFTER_PANIC).await;
+                    sequencer.work(reader).await;
+                });
             }
         }
         reader.ended().await;
@@ -199,3 +203,5 @@ const LINKS_LIMIT: Duration = Duration::from_secs(2);
 /// Batches of different partitions that are stored beside each other: half of the connections that a store has by
 /// default, and each batch waits for the server most of its time.
 const BATCHES_AT_ONCE: usize = 8;
+/// So that a batch that panics each time is no busy loop.
+const AFTER_PANIC: Duration = Duration::from_secs(1);

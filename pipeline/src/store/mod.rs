@@ -15,6 +15,7 @@ mod page;
 mod places;
 mod server;
 
+pub use server::look::Look;
 pub use server::open::OpenError;
 
 #[cfg(test)]
@@ -58,6 +59,16 @@ impl Store {
             "mysql" | "mariadb" => {
                 mysql::Store::open(&mysql::Config { url, connections }).await.map(Self::MySql)
             }
+            _ => Err(OpenError::Unknown),
+        }
+    }
+
+    /// Looks at a database as [`Store::connect`] would use it, and changes nothing.
+    pub async fn look(url: &str) -> Result<Look, OpenError> {
+        let config = server::config::Config::new(url);
+        match url.split_once("://").map_or("", |(scheme, _)| scheme) {
+            "postgres" | "postgresql" => postgres::look(&config).await,
+            "mysql" | "mariadb" => mysql::look(&config).await,
             _ => Err(OpenError::Unknown),
         }
     }

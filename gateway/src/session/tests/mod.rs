@@ -1,6 +1,7 @@
 //! Whole sessions over pipes in memory, with the real log, sequencer, pusher, link and SQLite store behind them.
 
 mod presence;
+mod rpc;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -53,12 +54,16 @@ impl World {
         Self::with(Settings { message_burst: 10_000, ..Settings::default() }).await
     }
 
-    #[expect(clippy::disallowed_methods, reason = "the assembly of these tests")]
     async fn with(settings: Settings) -> Self {
+        Self::of(settings, ("g", ""), Presence::Memory(memory::Presence::default())).await
+    }
+
+    /// A gateway of that id, reached by others at that address.
+    #[expect(clippy::disallowed_methods, reason = "the assembly of these tests")]
+    async fn of(settings: Settings, (id, address): (&str, &str), presence: Presence) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let config = sqlite::Config::new(folder.path().join("store.sqlite"));
         let store = Store::Sqlite(sqlite::Store::open(&config).await.unwrap());
-        let presence = Presence::Memory(memory::Presence::default());
         let (log, reader) = log::embedded::open();
         let counted = pipeline::Metrics::default();
         let metrics = Metrics::new(&counted);
@@ -66,13 +71,13 @@ impl World {
         counted.register(&mut registry);
         metrics.register(&mut registry);
         let (local, receiver) = link::local(counted.link.clone());
-        let own = Some(("g".into(), local));
+        let own = Some((id.into(), local));
         let pusher = Pusher::new(presence.clone(), own, Dialer::default(), counted.pusher.clone());
         tokio::spawn(Sequencer::new(store.clone(), pusher, counted).run(log::Reader::Embedded(reader)));
         let signer = Signer::open_or_make(folder.path()).unwrap();
         let gateway = Gateway::new(Parts {
-            id: "g".into(),
-            address: "".into(),
+            id: id.into(),
+            address: address.into(),
             public: "".into(),
             epoch: store.epoch().await.unwrap().into(),
             settings,

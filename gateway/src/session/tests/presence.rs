@@ -17,7 +17,7 @@ impl World {
         self.eventually(async || self.presence.lookup(&users).await.unwrap().remove(0).pop()).await.1
     }
 
-    async fn eventually<T>(&self, look: impl AsyncFn() -> Option<T>) -> T {
+    pub(super) async fn eventually<T>(&self, look: impl AsyncFn() -> Option<T>) -> T {
         let found = async {
             loop {
                 match look().await {

@@ -1,7 +1,8 @@
 //! The consumer's own thread: it serves the group, and gives and takes partitions.
 //!
-//! A partition that is to be let go has a while for the batch in hand. Meanwhile the thread goes on, and so do the
-//! other partitions: the unassignment is given back to librdkafka when it is due, not within its callback.
+//! A partition that is to be let go has a while for the batch in hand. Meanwhile this thread serves the group; the
+//! unassignment is given back to librdkafka when it is due, not within its callback. librdkafka fetches nothing for any
+//! partition until then, so the end of a batch is noticed soon, and one that waits for the store is broken off at once.
 
 use std::collections::VecDeque;
 use std::sync::Arc;

@@ -14,6 +14,7 @@ use rdkafka::producer::{FutureProducer, FutureRecord};
 use rdkafka::{Offset, TopicPartitionList};
 use tokio::task::spawn_blocking;
 
+use super::metrics::REFUSED;
 use super::settings::{Settings, SettingsError};
 use super::{OpenError, TRACE, codec, headers};
 use crate::record::Record;
@@ -155,7 +156,7 @@ impl Letter {
     /// The letter of a record that the store refuses.
     pub(crate) fn refused(record: &Record, reason: String, from: Place) -> Self {
         Self {
-            kind: "refused",
+            kind: REFUSED,
             reason,
             from,
             key: record.conversation.as_str().as_bytes().to_vec(),

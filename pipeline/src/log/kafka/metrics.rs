@@ -7,7 +7,7 @@ use prometheus_client::registry::Registry;
 use crate::metrics::Counters;
 
 /// The metrics of the log on Kafka. Cheap to clone; clones count together. Without Kafka all stay 0.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Metrics {
     /// Records that this process holds the partitions of and has not done.
     pub lag: Gauge,
@@ -19,6 +19,17 @@ pub struct Metrics {
     pub dead: Counters,
     /// Records whose append failed; their senders are told UNAVAILABLE.
     pub produce_failures: Counter,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let dead = Counters::default();
+        for reason in REASONS {
+            dead.get_or_create_owned(&[("reason", reason)]);
+        }
+        let [lag, held, waiting] = std::array::from_fn(|_| Gauge::default());
+        Self { lag, held, waiting, dead, produce_failures: Counter::default() }
+    }
 }
 
 impl Metrics {
@@ -36,3 +47,9 @@ impl Metrics {
         );
     }
 }
+
+/// Why a record becomes a dead letter.
+const REASONS: [&str; 3] = [UNDECODABLE, TOO_LARGE, REFUSED];
+pub(super) const UNDECODABLE: &str = "undecodable";
+pub(super) const TOO_LARGE: &str = "too_large";
+pub(super) const REFUSED: &str = "refused";

@@ -13,7 +13,7 @@ mod producer;
 mod reader;
 mod settings;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod topics;
 
 use tokio_util::sync::CancellationToken;

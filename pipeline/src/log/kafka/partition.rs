@@ -8,7 +8,10 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use rdkafka::Offset;
 use rdkafka::consumer::base_consumer::PartitionQueue;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::error::KafkaResult;
 use rdkafka::message::{BorrowedMessage, Message as _};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -18,6 +21,7 @@ use super::codec::{self, Undecodable};
 use super::consumer::Context;
 use super::dead::Letter;
 use super::headers;
+use super::metrics::{TOO_LARGE, UNDECODABLE};
 use crate::log::embedded::{BATCH_BYTES, BATCH_RECORDS};
 use crate::log::{Appended, Waiter};
 
@@ -59,6 +63,8 @@ enum Polled {
 pub(super) struct Taken {
     pub(super) records: Vec<Appended>,
     pub(super) dead: Vec<Letter>,
+    /// The offset of the first of them.
+    pub(super) first: i64,
     /// The offset after the last of them.
     pub(super) next: i64,
 }
@@ -105,6 +111,20 @@ impl Partition {
         *self.source.lock() = None;
     }
 
+    /// Has everything from `offset` on come again. Only while no other batch is taken.
+    pub(super) fn rewind(
+        &self,
+        consumer: &BaseConsumer<Context>,
+        topic: &str,
+        offset: i64,
+    ) -> KafkaResult<()> {
+        let mut source = self.source.lock();
+        let Some(source) = source.as_mut() else { return Ok(()) };
+        source.held = None;
+        // Without waiting: what is still in the queue counts as outdated from the call on.
+        consumer.seek(topic, self.number, Offset::Offset(offset), Duration::ZERO)
+    }
+
     /// Takes what is there, up to a batch's bounds.
     pub(super) fn take(&self) -> Taken {
         let mut taken = Taken::default();
@@ -122,11 +142,11 @@ impl Partition {
             }
             match polled {
                 Polled::Record(appended) => {
-                    taken.next = appended.offset + 1;
+                    taken.covers(appended.offset);
                     taken.records.push(appended);
                 }
                 Polled::Dead(letter) => {
-                    taken.next = letter.from.offset + 1;
+                    taken.covers(letter.from.offset);
                     taken.dead.push(letter);
                 }
                 Polled::Newer(version) => {
@@ -138,6 +158,15 @@ impl Partition {
         }
         self.ready.store(true, Ordering::SeqCst);
         taken
+    }
+}
+
+impl Taken {
+    fn covers(&mut self, offset: i64) {
+        if self.next == 0 {
+            self.first = offset;
+        }
+        self.next = offset + 1;
     }
 }
 
@@ -188,6 +217,3 @@ pub(super) const MAX_RECORD_BYTES: usize = 128 << 10;
 /// A trace context has 55 bytes, in a later version perhaps more.
 const MAX_TRACE_BYTES: usize = 128;
 const ERRORS_AT_ONCE: usize = 100;
-/// Why a record became a dead letter, as the metric has it.
-const TOO_LARGE: &str = "too_large";
-const UNDECODABLE: &str = "undecodable";

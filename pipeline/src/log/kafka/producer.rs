@@ -257,6 +257,7 @@ fn cost(record: &Record) -> u32 {
     u32::try_from(record.encoded.len() + OVERHEAD_BYTES).unwrap_or(u32::MAX).min(QUEUE_BYTES as u32)
 }
 
+/// No lingering: under load records gather by themselves while requests are under way.
 const PRODUCER: &[(&str, &str)] = &[
     ("enable.idempotence", "true"),
     ("acks", "all"),

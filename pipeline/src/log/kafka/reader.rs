@@ -1,6 +1,7 @@
 //! The sequencer's end: batches of the partitions that this process holds, of each one at a time.
 
 use std::collections::BTreeMap;
+use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::Duration;
@@ -58,10 +59,12 @@ pub struct Batch {
     pub hand: Hand,
 }
 
-/// A batch in hand. Dropped without [`Hand::done`], its records come again.
+/// A batch in hand. Dropped without [`Hand::done`], its records come again: here, or to whoever gets the partition.
 pub struct Hand {
     partition: Arc<Partition>,
     shared: Arc<Shared>,
+    first: i64,
+    /// The offset after the last; 0: nothing was taken, or all is done.
     next: i64,
 }
 
@@ -99,7 +102,7 @@ impl Reader {
             if let Some(mut hand) = shared.take_ready() {
                 let taken = hand.partition.take();
                 if taken.next > 0 {
-                    hand.next = taken.next;
+                    (hand.first, hand.next) = (taken.first, taken.next);
                     // Another partition may be ready too, for somebody else.
                     shared.changed.notify_one();
                     return Some(Batch { records: taken.records, dead: taken.dead, hand });
@@ -135,7 +138,7 @@ impl Shared {
         let partition = after.into_iter().chain(before).find(|partition| partition.is_ready())?;
         self.turn.store(partition.number.wrapping_add(1), Ordering::Relaxed);
         partition.busy.store(true, Ordering::SeqCst);
-        Some(Hand { partition: partition.clone(), shared: self.clone(), next: 0 })
+        Some(Hand { partition: partition.clone(), shared: self.clone(), first: 0, next: 0 })
     }
 
     /// Shows how many partitions are held, and how many wait.
@@ -210,16 +213,27 @@ impl Hand {
         dead::Place { topic: self.shared.topic.clone(), partition: self.partition(), offset }
     }
 
+    /// The batch ended midway though the partition stays, as after a panic: what comes next must not pass over it.
+    fn rewind(&self) {
+        let Some(consumer) = self.shared.consumer.lock().clone() else { return };
+        if let Err(error) = self.partition.rewind(&consumer, &self.shared.topic, self.first) {
+            // Nobody may go on beyond it here: the group gives the partition to somebody else.
+            error!(error = &error as &dyn std::error::Error, "a batch cannot be read again; the reader ends");
+            self.shared.stop.cancel();
+        }
+    }
+
     /// All of the batch is stored, handed over or buried: its records do not come again.
-    pub fn done(self) {
+    pub fn done(mut self) {
+        let next = mem::take(&mut self.next);
         if self.lost().is_cancelled() {
             return;
         }
-        self.partition.done.store(self.next, Ordering::Relaxed);
+        self.partition.done.store(next, Ordering::Relaxed);
         let Some(consumer) = self.shared.consumer.lock().clone() else { return };
         let mut offsets = TopicPartitionList::with_capacity(1);
         let stored = offsets
-            .add_partition_offset(&self.shared.topic, self.partition(), Offset::Offset(self.next))
+            .add_partition_offset(&self.shared.topic, self.partition(), Offset::Offset(next))
             .and_then(|()| consumer.store_offsets(&offsets));
         if let Err(error) = stored {
             // The partition is gone in the meantime; whoever has it finds the records stored.
@@ -231,6 +245,9 @@ impl Hand {
 impl Drop for Hand {
     fn drop(&mut self) {
         self.waits(false);
+        if self.next > 0 && !self.leaving().is_cancelled() {
+            self.rewind();
+        }
         self.partition.busy.store(false, Ordering::SeqCst);
         self.shared.changed.notify_one();
     }

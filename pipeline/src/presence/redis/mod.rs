@@ -3,6 +3,7 @@
 //! One hash for each user, device → row, written by scripts that compare on the server; a lease for each gateway that
 //! dies with it, so that the rows of a dead gateway count no more, without a scan. Whoever meets such a row removes it.
 
+pub mod check;
 mod keys;
 mod leases;
 mod row;

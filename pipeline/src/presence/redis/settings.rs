@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use fred::clients::{Pool, SubscriberClient};
+use fred::clients::{Client, Pool, SubscriberClient};
 use fred::prelude::{Builder, Config, Error};
 use fred::types::config::{ReconnectPolicy, UnresponsiveConfig};
 
@@ -26,6 +26,16 @@ impl Settings {
     /// The clients for commands; they connect by themselves from then on.
     pub(super) fn pool(&self) -> Result<Pool, Error> {
         self.builder()?.build_pool(CONNECTIONS)
+    }
+
+    /// A client that connects once and says why it cannot.
+    pub(super) fn once(&self) -> Result<Client, Error> {
+        let mut builder = self.builder()?;
+        builder.with_config(|config| config.fail_fast = true);
+        // None: without a policy it does not try again.
+        Builder::from_config(builder.get_config().cloned().unwrap_or_default())
+            .with_connection_config(|connection| connection.connection_timeout = COMMAND_LIMIT)
+            .build()
     }
 
     /// The client that listens.

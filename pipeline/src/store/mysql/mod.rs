@@ -6,6 +6,7 @@
 
 mod append;
 mod error;
+mod look;
 mod open;
 mod read;
 mod retain;
@@ -15,6 +16,7 @@ mod serve;
 mod tests;
 
 pub use super::server::config::Config;
+pub use look::look;
 
 /// The store on MySQL or MariaDB. Cheap to clone.
 pub type Store = super::server::served::Store<sqlx::MySqlConnection>;

@@ -16,12 +16,7 @@ use crate::store::server::pool::{Engine, LOCK_LIMIT, Pool, STATEMENT_LIMIT, limi
 impl Store {
     /// Connects to the database, which must be there, and brings its schema up to date.
     pub async fn open(config: &Config) -> Result<Self, OpenError> {
-        let options = MySqlConnectOptions::from_str(&config.url)
-            .map_err(|source| OpenError::Url { form: FORM, source })?;
-        let options = options.statement_cache_capacity(STATEMENTS).disable_statement_logging();
-        let Some(database) = options.get_database() else { return Err(OpenError::NoDatabase { form: FORM }) };
-        let place = format!("{database} on MySQL at {}:{}", options.get_host(), options.get_port());
-
+        let (options, place) = meant(config)?;
         // Not one of the pool's: bringing the schema up to date may take longer than a statement may.
         let failed = |source| OpenError::Database { place: place.clone(), source };
         let mut connection = limited(options.connect()).await.map_err(failed)?;
@@ -34,6 +29,16 @@ impl Store {
         limited(connection.close()).await.map_err(failed)?;
         Ok(Self::new(Pool::new(options, config.connections)))
     }
+}
+
+/// How the database is reached, and how it is called in errors.
+pub(super) fn meant(config: &Config) -> Result<(MySqlConnectOptions, String), OpenError> {
+    let options =
+        MySqlConnectOptions::from_str(&config.url).map_err(|source| OpenError::Url { form: FORM, source })?;
+    let options = options.statement_cache_capacity(STATEMENTS).disable_statement_logging();
+    let Some(database) = options.get_database() else { return Err(OpenError::NoDatabase { form: FORM }) };
+    let place = format!("{database} on MySQL at {}:{}", options.get_host(), options.get_port());
+    Ok((options, place))
 }
 
 /// Lets one process at a time change the schema, until its connection is closed. The driver's own lock waits for -1 s,
@@ -59,7 +64,7 @@ struct Settings {
 }
 
 /// The server must be new enough, commit to disk, and take our batches.
-async fn check(connection: &mut MySqlConnection, place: &str) -> Result<(), OpenError> {
+pub(super) async fn check(connection: &mut MySqlConnection, place: &str) -> Result<(), OpenError> {
     let row = limited(connection.fetch_one(SETTINGS)).await;
     let settings = row.and_then(|row| Settings::of(&row));
     settings.map_err(|source| OpenError::Database { place: place.to_owned(), source })?.check(place)
@@ -136,7 +141,7 @@ impl Engine for MySqlConnection {
 
 const LOCK: &str = "SELECT CAST(GET_LOCK(CONCAT('tidegate:', MD5(DATABASE())), ?) AS SIGNED)";
 const SCHEMA_WAIT_S: i64 = 60;
-static MIGRATIONS: Migrator = sqlx::migrate!("src/store/mysql/migrations");
+pub(super) static MIGRATIONS: Migrator = sqlx::migrate!("src/store/mysql/migrations");
 
 const OLDEST: &str = "MySQL 8.0.1 or MariaDB 10.6";
 const FORM: &str = "mysql://user:password@host:port/database";

@@ -5,6 +5,7 @@
 
 mod append;
 mod error;
+mod look;
 mod open;
 mod read;
 mod retain;
@@ -13,6 +14,7 @@ mod serve;
 mod tests;
 
 pub use super::server::config::Config;
+pub use look::look;
 
 /// The store on PostgreSQL. Cheap to clone.
 pub type Store = super::server::served::Store<sqlx::PgConnection>;

@@ -15,15 +15,7 @@ use crate::store::server::pool::{Engine, LOCK_LIMIT, Pool, STATEMENT_LIMIT, limi
 impl Store {
     /// Connects to the database, which must be there, and brings its schema up to date.
     pub async fn open(config: &Config) -> Result<Self, OpenError> {
-        let options = PgConnectOptions::from_str(&config.url)
-            .map_err(|source| OpenError::Url { form: FORM, source })?;
-        let options = options
-            .application_name("tidegate")
-            .statement_cache_capacity(STATEMENTS)
-            .disable_statement_logging();
-        let Some(database) = options.get_database() else { return Err(OpenError::NoDatabase { form: FORM }) };
-        let place = format!("{database} on PostgreSQL at {}:{}", options.get_host(), options.get_port());
-
+        let (options, place) = meant(config)?;
         // Not one of the pool's: bringing the schema up to date may take longer than a statement may.
         let failed = |source| OpenError::Database { place: place.clone(), source };
         let mut connection = limited(options.connect()).await.map_err(failed)?;
@@ -37,8 +29,19 @@ impl Store {
     }
 }
 
+/// How the database is reached, and how it is called in errors.
+pub(super) fn meant(config: &Config) -> Result<(PgConnectOptions, String), OpenError> {
+    let options =
+        PgConnectOptions::from_str(&config.url).map_err(|source| OpenError::Url { form: FORM, source })?;
+    let options =
+        options.application_name("tidegate").statement_cache_capacity(STATEMENTS).disable_statement_logging();
+    let Some(database) = options.get_database() else { return Err(OpenError::NoDatabase { form: FORM }) };
+    let place = format!("{database} on PostgreSQL at {}:{}", options.get_host(), options.get_port());
+    Ok((options, place))
+}
+
 /// The server must be new enough, and commit to disk.
-async fn check(connection: &mut PgConnection, place: &str) -> Result<(), OpenError> {
+pub(super) async fn check(connection: &mut PgConnection, place: &str) -> Result<(), OpenError> {
     let failed = |source| OpenError::Database { place: place.to_owned(), source };
     let row = limited(connection.fetch_one(SETTINGS)).await.map_err(failed)?;
     let text = |column: usize| row.try_get::<String, _>(column).map_err(failed);
@@ -73,7 +76,7 @@ impl Engine for PgConnection {
     }
 }
 
-static MIGRATIONS: Migrator = sqlx::migrate!("src/store/postgres/migrations");
+pub(super) static MIGRATIONS: Migrator = sqlx::migrate!("src/store/postgres/migrations");
 
 const FORM: &str = "postgres://user:password@host:port/database";
 /// Each text there is.

@@ -56,6 +56,12 @@ pub enum OpenError {
         /// The value to set.
         needed: &'static str,
     },
+    /// The schema is to be brought up to date, and this user may not.
+    #[error("this user may not make tables in {place}: grant CREATE on the schema")]
+    MayNotCreate {
+        /// Host, port and database.
+        place: String,
+    },
     /// A newer program wrote it.
     #[error("{place} has schema {found}, this program knows {known}: use a newer tidegate")]
     Newer {

@@ -1,4 +1,6 @@
-//! `tidegate check`: whether `serve` would start with a configuration, and what that configuration is.
+//! `tidegate check`: whether a role would start with a configuration, and what that configuration is.
+
+mod backends;
 
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::time::SystemTime;
@@ -12,20 +14,26 @@ use crate::config::listen::QUIC;
 use crate::data;
 use crate::serve::unusable;
 
-/// Prints the effective configuration, or fails with the first thing that is wrong.
+/// Prints the effective configuration after a line for each backend, or fails with what is wrong.
 pub(crate) fn run(command: &Check) -> anyhow::Result<()> {
     let config = Config::load_for(command.role, &command.settings.sources())?;
-    data::check(&config.data).context("data")?;
-    if let Source::Files { chain, key } = config.tls.source(&config.data) {
-        Identity::load(&chain, &key, SystemTime::now()).context("tls")?;
+    if command.role.has_gateway() {
+        data::check(&config.data).context("data")?;
+        if let Source::Files { chain, key } = config.tls.source(&config.data) {
+            Identity::load(&chain, &key, SystemTime::now()).context("tls")?;
+        }
     }
     for (key, endpoint) in config.listen.endpoints(command.role) {
         for address in endpoint.addresses() {
             probe(key, address)?;
         }
     }
-    let mode = if config.is_development() { "development mode: no [auth]" } else { "users are verified" };
-    println!("# {mode}");
+    config.rpc.security()?;
+    backends::check(&config)?;
+    if command.role.has_gateway() {
+        let is_development = config.is_development();
+        println!("# {}", if is_development { "development mode: no [auth]" } else { "users are verified" });
+    }
     print!("{}", toml::to_string(&config).context("the configuration cannot be printed")?);
     Ok(())
 }

@@ -1,1 +1,0 @@
-//! The log on Kafka, on a real one.

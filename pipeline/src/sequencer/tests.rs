@@ -1,1 +1,0 @@
-//! The sequencer on its stores and logs.
