@@ -1,9 +1,10 @@
 //! The users: connected to all gateways over every transport, sending to each other at a constant rate over however many
 //! faults, and writing down what happens.
 
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use parking_lot::{Mutex, MutexGuard};
 use tidegate_client::v1::{Code, Msg, Receipt, ReceiptStatus, server_frame};
 use tidegate_client::{Client, Connected, Event, Events, SendHandle, Transport};
 use tokio::sync::watch;
@@ -36,7 +37,7 @@ pub(crate) struct Connection {
 impl Connection {
     /// The gateway that holds its session; `None` while it has none.
     pub(crate) fn gateway(&self) -> Option<String> {
-        self.gateway.lock().unwrap().clone()
+        self.gateway.lock().clone()
     }
 }
 
@@ -92,7 +93,7 @@ impl Crew {
 
     /// What is written down.
     pub(crate) fn ledger(&self) -> MutexGuard<'_, Ledger> {
-        self.ledger.lock().unwrap()
+        self.ledger.lock()
     }
 
     /// Every device.
@@ -140,13 +141,13 @@ async fn send(
             _ = ticks.tick() => {}
             _ = stop.wait_for(|stop| *stop) => return,
         }
-        let name = ledger.lock().unwrap().send(user, to);
+        let name = ledger.lock().send(user, to);
         let text = name.local_id();
         let content = text.clone().into();
         let msg = Msg { receiver_id: Ledger::user(to), local_id: text, content, ..Msg::default() };
         match client.send(msg).await {
             Ok(handle) => drop(spawn(follow(name, handle, ledger.clone()))),
-            Err(error) => return ledger.lock().unwrap().complain(format!("{name:?} is not sent: {error}")),
+            Err(error) => return ledger.lock().complain(format!("{name:?} is not sent: {error}")),
         }
     }
 }
@@ -154,15 +155,15 @@ async fn send(
 /// Both receipts.
 async fn follow(name: Name, mut handle: SendHandle, ledger: Arc<Mutex<Ledger>>) {
     match handle.accepted().await {
-        Ok(_) => ledger.lock().unwrap().accept(name, Instant::now()),
-        Err(error) => ledger.lock().unwrap().complain(format!("{name:?} is not accepted: {error}")),
+        Ok(_) => ledger.lock().accept(name, Instant::now()),
+        Err(error) => ledger.lock().complain(format!("{name:?} is not accepted: {error}")),
     }
     match handle.stored().await {
         Ok(stored) => {
             let stored = Stored { server_id: stored.server_id, seq: stored.seq, conv_seq: stored.conv_seq };
-            ledger.lock().unwrap().store(name, stored, Instant::now());
+            ledger.lock().store(name, stored, Instant::now());
         }
-        Err(error) => ledger.lock().unwrap().complain(format!("{name:?} is not stored: {error}")),
+        Err(error) => ledger.lock().complain(format!("{name:?} is not stored: {error}")),
     }
 }
 
@@ -176,22 +177,22 @@ async fn hear(
     while let Some(event) = events.recv().await {
         match event {
             Event::Message(message) => {
-                ledger.lock().unwrap().arrive(device, Got::from(&message), Instant::now());
+                ledger.lock().arrive(device, Got::from(&message), Instant::now());
             }
             Event::Connected(Connected { welcome, reset, .. }) => {
-                *gateway.lock().unwrap() = Some(welcome.gateway);
+                *gateway.lock() = Some(welcome.gateway);
                 if reset {
-                    ledger.lock().unwrap().complain(format!("device {device}: its seqs are void"));
+                    ledger.lock().complain(format!("device {device}: its seqs are void"));
                 }
             }
-            Event::Disconnected(_) => *gateway.lock().unwrap() = None,
+            Event::Disconnected(_) => *gateway.lock() = None,
             Event::Frame(frame) => {
                 if let Some(server_frame::Kind::Receipt(receipt)) = frame.kind {
                     note_refusal(&receipt, &ledger);
                 }
             }
             Event::GoAway { .. } => {}
-            other => ledger.lock().unwrap().complain(format!("device {device}: {other:?}")),
+            other => ledger.lock().complain(format!("device {device}: {other:?}")),
         }
     }
 }
@@ -202,7 +203,7 @@ fn note_refusal(receipt: &Receipt, ledger: &Mutex<Ledger>) {
         && passes
         && let Some(name) = Name::parse(&receipt.local_id)
     {
-        ledger.lock().unwrap().put_off(name);
+        ledger.lock().put_off(name);
     }
 }
 

@@ -81,18 +81,19 @@ impl Database {
         database
     }
 
-    /// From now on it refuses messages with this `local_id`, with an error that no further try mends.
+    /// From now on it refuses messages with this `local_id`, as it refuses numbers out of range: no further try
+    /// mends that.
     pub(crate) async fn refuse_messages_called(&self, local_id: &str) {
         let postgres = [
             format!(
                 "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
-                 IF NEW.local_id = '{local_id}' THEN RAISE EXCEPTION 'not here'; END IF; RETURN NEW; END $$"
+                 IF NEW.local_id = '{local_id}' THEN RAISE EXCEPTION 'not here' USING ERRCODE = '22003'; END IF; RETURN NEW; END $$"
             ),
             "CREATE TRIGGER refuse BEFORE INSERT ON names FOR EACH ROW EXECUTE FUNCTION refuse()".to_owned(),
         ];
         let mysql = format!(
             "CREATE TRIGGER refuse BEFORE INSERT ON names FOR EACH ROW IF NEW.local_id = '{local_id}' THEN \
-             SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'not here'; END IF"
+             SIGNAL SQLSTATE '22003' SET MESSAGE_TEXT = 'not here'; END IF"
         );
         let statements = if self.admin.starts_with("postgres") { postgres.to_vec() } else { vec![mysql] };
         for sql in statements {

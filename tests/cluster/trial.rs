@@ -68,10 +68,7 @@ impl Trial {
         let messages = self.crew.ledger().recovery(end, end);
         let held = (PRESENCE_LIMIT * 3).saturating_sub(end.elapsed());
         let right = async {
-            while let Some(wrong) = self.wrong_presence().await {
-                if end.elapsed() > PRESENCE_LIMIT {
-                    println!("{:?} after the fault presence is wrong: {wrong}", end.elapsed());
-                }
+            while self.wrong_presence().await.is_some() {
                 sleep(LOOK_EVERY).await;
             }
         };
@@ -107,10 +104,7 @@ impl Trial {
     /// Queues are empty, feeds are live, and memory is not far from where it was.
     async fn at_rest(&self) {
         let rest = async {
-            while let Some(busy) = self.busy().await {
-                if self.begin.elapsed().as_secs() % 10 == 0 {
-                    println!("not at rest: {busy}");
-                }
+            while self.busy().await.is_some() {
                 sleep(LOOK_EVERY).await;
             }
         };

@@ -120,9 +120,19 @@ impl Presence {
     /// The routes of each user whose gateway lives.
     pub(super) async fn lookup(&self, users: &[UserId]) -> Result<Vec<Routes>, Error> {
         let rows = self.rows(users).await?;
-        let gateways: BTreeSet<_> = rows.iter().flatten().map(|(_, route)| route.gateway.clone()).collect();
+        let gateways_of = |rows: &mut dyn Iterator<Item = &(DeviceId, Route)>| -> BTreeSet<Arc<str>> {
+            rows.map(|(_, route)| route.gateway.clone()).collect()
+        };
         let Shared { pool, keys, seen, .. } = &*self.0;
-        let leases = leases::find(pool, keys, seen, gateways).await?;
+        let gateways = gateways_of(&mut rows.iter().flatten());
+        let mut leases = leases::find(pool, keys, seen, gateways).await?;
+        // A lease that was read before the row may be of a life before: what it does not know is asked for again.
+        let unknown = gateways_of(&mut rows.iter().flatten().filter(|(_, route)| !is_live(&leases, route)));
+        for gateway in &unknown {
+            seen.forget(gateway);
+            leases.remove(gateway);
+        }
+        leases.extend(leases::find(pool, keys, seen, unknown).await?);
         let mut stale = Vec::new();
         let mut found = Vec::with_capacity(users.len());
         for (user, mut rows) in users.iter().zip(rows) {

@@ -58,6 +58,31 @@ async fn rows_of_a_dead_gateway_count_no_more_and_refuse_nobody() {
     assert!(presence.lookup(&[user]).await.unwrap()[0].is_empty(), "another incarnation holds nothing");
 }
 
+/// Of two processes, the one that looks up has just seen the gateway's lease of before.
+#[tokio::test]
+#[ignore = "needs Redis: scripts/services run redis -- cargo test -p tidegate-pipeline redis -- --ignored"]
+async fn rows_of_a_gateway_that_has_just_come_back_count_and_stay() {
+    let pusher = presence_at(url());
+    let Port::Redis(redis) = &pusher else { unreachable!() };
+    let gateway = Port::Redis(Presence::connect(redis.0.settings.clone()).unwrap());
+    let (user, device) = names();
+    let users = [user.clone()];
+    for incarnation in [7, 8, 9] {
+        // As after SIGTERM, and as after a kill.
+        if incarnation == 8 {
+            gateway.end_lease(&Lease { incarnation: 7, ..lease("gateway-1") }).await.unwrap();
+            pusher.forget("gateway-1");
+            assert!(pusher.lookup(&users).await.unwrap()[0].is_empty(), "seen without a lease");
+        }
+        gateway.begin_lease(&Lease { incarnation, ..lease("gateway-1") }).await.unwrap();
+        let own = Route { incarnation, ..route("gateway-1", 1, 1) };
+        gateway.register(&user, &device, &own, 16).await.unwrap();
+        for _ in 0..2 {
+            assert_eq!(pusher.lookup(&users).await.unwrap()[0][0].1, own, "the row counts, and stays");
+        }
+    }
+}
+
 #[tokio::test]
 #[ignore = "needs Redis: scripts/services run redis -- cargo test -p tidegate-pipeline redis -- --ignored"]
 async fn an_emptied_server_knows_nothing_and_takes_everything_again() {
