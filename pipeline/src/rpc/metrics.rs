@@ -20,12 +20,14 @@ pub struct Metrics {
 
 impl Default for Metrics {
     fn default() -> Self {
-        let refused = Counters::default();
+        let (refused, requests) = (Counters::default(), Counters::default());
+        // Shown from the start.
+        drop(requests.get_or_create(&[("code", name(Code::Ok))]));
         Self {
             connections: Gauge::default(),
             full: refused.get_or_create_owned(&[("reason", "full")]),
             refused,
-            requests: Counters::default(),
+            requests,
         }
     }
 }

@@ -327,7 +327,7 @@ fn no_secret_is_shown() {
     assert!(!format!("{config:?}").contains(secret));
     let urls = format!(
         "store.url = \"postgres://u:{secret}@h/d\"\npresence.url = \"redis://u:{secret}@h\"\n\
-         [kafka]\nproperties = [\"sasl.password={secret}\"]\n[rpc]\ntoken = \"{secret}\"\n"
+         [kafka]\nproperties = [\"client.rack={secret}\"]\n[rpc]\ntoken = \"{secret}\"\n"
     );
     let config = load(&urls).unwrap();
     let printed = toml::to_string(&config).unwrap();

@@ -71,7 +71,7 @@ pub async fn prepare(settings: &Settings) -> Result<Report, CheckError> {
     }
     let report = check(settings).await?;
     for warning in &report.warnings {
-        warn!("Kafka: {warning}");
+        warn!(warning, "Kafka should be set otherwise");
     }
     Ok(report)
 }

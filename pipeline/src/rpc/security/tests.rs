@@ -1,3 +1,5 @@
+//! Settings that make security, and those that do not.
+
 use super::*;
 
 fn token(text: &str) -> Result<Security, Invalid> {
