@@ -183,7 +183,8 @@ impl Trial {
 }
 
 /// What is 0 at rest.
-const BUSY: [&str; 2] = ["queue_depth{", "feeds_catching_up"];
+const BUSY: [&str; 4] =
+    ["queue_depth{", "feeds_catching_up", "kafka_lag_records", "kafka_partitions_waiting"];
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 const PRESENCE_LIMIT: Duration = Duration::from_secs(12);
 /// What never comes to rest is a defect; what takes long is one by the limits above.
