@@ -339,7 +339,9 @@ fn every_warning_is_explained() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let section = OPERATIONS.section("## Log");
     let mut found = BTreeSet::new();
-    for folder in ["gateway/src", "pipeline/src", "certs/src", "src/serve", "src/descriptors.rs"] {
+    for folder in
+        ["gateway/src", "pipeline/src", "certs/src", "src/serve", "src/descriptors.rs", "src/traces.rs"]
+    {
         for file in rust_files(&root.join(folder)) {
             for message in warnings(&fs::read_to_string(&file).unwrap()) {
                 assert!(section.contains(&format!("`{message}`")), "{}: {message:?}", file.display());
