@@ -607,7 +607,7 @@ async fn fill(world: &World, alice: &mut Client, to: &str) {
     for n in 0..30 {
         alice.message(to, &n.to_string(), &"x".repeat(1_000)).await;
         assert_eq!(alice.receipt().await.status(), ReceiptStatus::Accepted);
-        // STORED; or the message itself, where a check of the heads was faster (docs/PROTOCOL.md "Receipts").
+        // STORED; or the message itself, where a check of the heads was faster (docs/PROTOCOL.md "Sending").
         alice.next().await;
     }
     shown(world, "feeds_catching_up 1").await;
