@@ -38,7 +38,7 @@ async fn log(config: &Config) -> Said {
         0 => format!("{} is made at the next start", config.kafka.topic),
         _ => format!("{partitions} partitions of {}", config.kafka.topic),
     };
-    let first = format!("{brokers} of Kafka's brokers are there, {topic}");
+    let first = format!("Kafka: brokers {brokers}, {topic}");
     let warnings = warnings.into_iter().map(|warning| format!("warning: {warning}"));
     Ok(Some([first].into_iter().chain(warnings).collect()))
 }
@@ -54,14 +54,15 @@ async fn store(config: &Config) -> Said {
     let Look { server, pending, clock_ahead_ms } = Store::look(url.reveal()).await?;
     if clock_ahead_ms.abs() > CLOCK_MS {
         return Err(anyhow!(
-            "{server}: its clock is {clock_ahead_ms} ms ahead of this machine's: have both set by NTP"
+            "{server}: its clock and this machine's differ by {} ms: have both set by NTP",
+            clock_ahead_ms.abs()
         ));
     }
     let schema = match pending {
         0 => "the schema is up to date".to_owned(),
         _ => format!("the next start makes {pending} steps of the schema"),
     };
-    let mut said = vec![format!("{server}, {schema}, its clock is {clock_ahead_ms} ms ahead")];
+    let mut said = vec![format!("{server}, {schema}, its clock differs by {} ms", clock_ahead_ms.abs())];
     if clock_ahead_ms.abs() > CLOCK_WARNING_MS {
         said.push("warning: the clocks differ: times of messages and of retention do, too".to_owned());
     }

@@ -164,7 +164,9 @@ impl Worker {
             }
         }
         drop(partitions);
-        info!(partitions = ?numbers, "partitions are held");
+        if !numbers.is_empty() {
+            info!(partitions = ?numbers, "partitions are taken");
+        }
         if let Err(error) = self.consumer.incremental_assign(&self.list(numbers)) {
             warn!(
                 error = &error as &dyn std::error::Error,

@@ -8,6 +8,7 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, Top
 use rdkafka::client::DefaultClientContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use tokio::task::spawn_blocking;
+use tokio::time::{sleep, timeout};
 use tracing::{info, warn};
 
 use super::settings::{Settings, SettingsError};
@@ -67,6 +68,7 @@ pub async fn prepare(settings: &Settings) -> Result<Report, CheckError> {
                 return Err(CheckError::NoTopic(topic.to_owned()));
             }
             make(&admin, topic, &new).await?;
+            known(&admin, settings, topic).await?;
         }
     }
     let report = check(settings).await?;
@@ -139,8 +141,7 @@ fn judge(
             warnings.push(format!("{topic} has {} replicas and min.insync.replicas={in_sync}: with 3 and 2 a message outlives a broker", asked.replicas));
         }
     } else {
-        warnings
-            .push(format!("there are {} brokers: only with 3 a message outlives a broker", asked.brokers));
+        warnings.push("there are fewer than 3 brokers: no message outlives the loss of one".to_owned());
     }
     warnings
 }
@@ -225,6 +226,17 @@ async fn make(admin: &Admin, topic: &str, new: &New) -> Result<(), CheckError> {
     Err(CheckError::NotMade { topic: topic.to_owned(), source })
 }
 
+/// Waits until the brokers name a topic that was made, which takes them a moment.
+async fn known(admin: &Arc<Admin>, settings: &Settings, topic: &str) -> Result<(), CheckError> {
+    let asking = async {
+        while Asked::ask(admin, settings).await?.partitions(topic).is_none() {
+            sleep(ASK_AGAIN).await;
+        }
+        Ok(())
+    };
+    timeout(LIMIT, asking).await.map_err(|_| CheckError::NoTopic(topic.to_owned()))?
+}
+
 /// The settings of a topic, by name.
 async fn values(admin: &Admin, topic: &str) -> Result<HashMap<String, String>, KafkaError> {
     let options = AdminOptions::new().request_timeout(Some(LIMIT));
@@ -249,6 +261,7 @@ const REPLICAS: usize = 3;
 const WEEK_MS: i64 = 7 * 24 * 3_600 * 1_000;
 /// How long a broker has for an answer.
 const LIMIT: Duration = Duration::from_secs(10);
+const ASK_AGAIN: Duration = Duration::from_millis(100);
 
 #[cfg(test)]
 mod tests {
@@ -276,6 +289,6 @@ mod tests {
         assert!(judged(3, 3, 16, &[("cleanup.policy", "compact,delete")]).contains("compacted"));
         assert!(judged(3, 3, 16, &[("unclean.leader.election.enable", "true")]).contains("unclean"));
         assert!(judged(3, 1, 16, &[]).contains("1 replicas and min.insync.replicas=1"));
-        assert!(judged(1, 1, 16, &[]).contains("1 brokers"));
+        assert!(judged(1, 1, 16, &[]).contains("fewer than 3 brokers"));
     }
 }
