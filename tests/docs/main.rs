@@ -1,8 +1,9 @@
-//! What the README and docs/ tell people to type, and what they say there is, held against the program. Python and the
+//! What the README and docs/ tell people to type, what they say there is, and what deploy/ ships, held against the program. Python and the
 //! browser have theirs in tests/foreign and web-demo/sdk.
 #![cfg(unix)]
 #![expect(clippy::unwrap_used, reason = "in a test it is the verdict")]
 
+mod deploy;
 mod page;
 mod program;
 mod socket;
@@ -19,7 +20,7 @@ use socket::Socket;
 
 #[test]
 fn every_snippet_is_of_a_kind_that_is_tested() {
-    let tested = ["sh", "toml", "json", "frames", "ini"];
+    let tested = ["sh", "toml", "json", "frames"];
     let elsewhere = ["python", "html", "hex"];
     let no_code = "text";
     for block in PAGES.iter().flat_map(blocks) {
@@ -38,13 +39,6 @@ async fn configurations_pass_the_check() {
         fs::write(place.path("tidegate.toml"), place.local(&block.text)).unwrap();
         let printed = place.run(&block, "tidegate check --config tidegate.toml").await;
         assert!(printed.starts_with("# users are verified"), "{block}: {printed}");
-    }
-    for block in blocks(&OPERATIONS).of_kind("ini") {
-        fs::copy(place.path("tidegate.toml"), place.path("etc/tidegate/tidegate.toml")).unwrap();
-        let start = block.text.lines().find_map(|line| line.strip_prefix("ExecStart=")).unwrap();
-        let command = start.replace("/usr/local/bin/", "").replace("tidegate serve", "tidegate check");
-        assert_ne!(command, start, "{block}");
-        place.run(&block, &command).await;
     }
 }
 
@@ -224,12 +218,8 @@ async fn metrics(server: &Server) {
         .map(str::to_owned)
         .collect();
     let section = OPERATIONS.section("## Metrics");
-    let table = section.split("\n\n").find(|part| part.starts_with("| metric |")).unwrap();
-    let cells = table.lines().skip(2).map(|line| line.split('|').nth(1).unwrap());
-    let documented: BTreeSet<String> = cells
-        .flat_map(|cell| cell.split('`').skip(1).step_by(2))
-        .map(|name| name.split('{').next().unwrap().trim_end_matches("_total").to_owned())
-        .collect();
+    let documented: BTreeSet<String> =
+        page::metrics().keys().map(|name| name.trim_end_matches("_total").to_owned()).collect();
     assert_eq!(names, documented, "what a server shows and what docs/OPERATIONS.md has");
     let lines = shown.lines().filter(|line| !line.starts_with('#') && !line.contains("_bucket{"));
     for line in lines.filter(|line| line.contains('{')) {

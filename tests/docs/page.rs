@@ -1,5 +1,6 @@
 //! The pages and what is in them.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 /// A page by its path in the repository.
@@ -33,6 +34,21 @@ impl Page {
         let rest = &self.text[start..];
         &rest[..rest.find("\n## ").unwrap_or(rest.len())]
     }
+}
+
+/// The metrics of docs/OPERATIONS.md, without the prefix, each with its label if it has one.
+pub(crate) fn metrics() -> BTreeMap<&'static str, Option<&'static str>> {
+    let section = OPERATIONS.section("## Metrics");
+    let table =
+        section.split("\n\n").find(|part| part.starts_with("| metric |")).expect("the table of metrics");
+    let cells = table.lines().skip(2).filter_map(|line| line.split('|').nth(1));
+    let names = cells.flat_map(|cell| cell.split('`').skip(1).step_by(2));
+    names
+        .map(|name| match name.split_once('{') {
+            Some((name, label)) => (name, Some(label.trim_end_matches('}'))),
+            None => (name, None),
+        })
+        .collect()
 }
 
 /// The fenced blocks of a page, in order.

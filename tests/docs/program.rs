@@ -71,6 +71,13 @@ impl Place {
         complaint(command, self.output(command, &FREE).await)
     }
 
+    /// The lines on standard error of a command that must fail, with these variables and no others.
+    pub(crate) async fn errors(&self, command: &str, variables: &[(&str, &str)]) -> Vec<String> {
+        let output = self.output(command, variables).await;
+        assert!(!output.status.success(), "{command} succeeds");
+        String::from_utf8(output.stderr).unwrap().lines().map(str::to_owned).collect()
+    }
+
     /// The same beside a server.
     pub(crate) async fn fails_with(&self, command: &str, server: &Server) -> String {
         complaint(command, self.beside(command, server).await)
@@ -208,7 +215,7 @@ fn complaint(command: &str, output: Output) -> String {
     String::from_utf8([output.stdout, output.stderr].concat()).unwrap()
 }
 
-const FREE: [(&str, &str); 4] = [
+pub(crate) const FREE: [(&str, &str); 4] = [
     ("TIDEGATE_LISTEN__QUIC", "127.0.0.1:0"),
     ("TIDEGATE_LISTEN__HTTP", "127.0.0.1:0"),
     ("TIDEGATE_LISTEN__ADMIN", "127.0.0.1:0"),
