@@ -13,7 +13,7 @@ use crate::bench::args::Bench;
 use crate::config::{FILE_VARIABLE, Role, Sources};
 use crate::connect;
 
-/// A realtime messaging gateway: WebTransport, QUIC and WebSocket, durable messages, one process.
+/// A realtime messaging gateway: WebTransport, QUIC and WebSocket, durable messages; in one process, or in several.
 ///
 /// Without a subcommand it serves, with all data in ./tidegate-data and everything on loopback.
 #[derive(Debug, Parser)]
@@ -219,7 +219,7 @@ pub(crate) enum Store {
     ///
     /// Clients remember how far they have read. What they read after the back-up was made is not in it, and the same
     /// numbers will be given to other messages; by the new epoch clients learn that theirs no longer count, and start
-    /// from what is there. The server must not run meanwhile.
+    /// from what is there. No process of it may run meanwhile.
     #[command(after_help = NEW_EPOCH_EXAMPLES)]
     NewEpoch {
         #[command(flatten)]
@@ -350,7 +350,8 @@ signed with, and the certificate.";
 
 const NEW_EPOCH_EXAMPLES: &str = "\
 Examples:
-  tidegate store new-epoch --data /var/lib/tidegate";
+  tidegate store new-epoch --data /var/lib/tidegate
+  tidegate store new-epoch --config pipeline.toml";
 
 const DEAD_EXAMPLES: &str = "\
 Examples:
