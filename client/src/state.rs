@@ -217,7 +217,9 @@ impl State {
     }
 
     fn message(&mut self, timeline: String, seq: i64, msg: Msg) {
-        if timeline.is_empty()
+        // Seq 0: a backend's word to whoever is there, stored nowhere; its local_id is nobody's here.
+        if seq > 0
+            && timeline.is_empty()
             && msg.send_id == self.user
             && let Some(waiter) = self.pending.finished(&msg.local_id)
         {

@@ -189,11 +189,14 @@ describe("sending", () => {
     ws.wire.welcome(0);
     const [send] = ws.wire.all("send");
     expect(send?.msg).toMatchObject({ receiverId: "bob", localId: handle.localId, contentType: 1 });
+    // A backend's, stored nowhere, settles nothing.
+    ws.wire.delivers(0, { sendId: "alice", localId: handle.localId });
+    expect([states, seqs]).toEqual([[], [0]]);
     ws.wire.says(receipt(handle.localId, ReceiptStatus.ACCEPTED));
     ws.wire.says(receipt(handle.localId, ReceiptStatus.STORED, { seq: 1n, convSeq: 9n }));
     ws.wire.says(receipt(handle.localId, ReceiptStatus.ACCEPTED));
     ws.wire.delivers(1, { sendId: "alice", localId: handle.localId });
-    expect([states, seqs, client.pending]).toEqual([["accepted", "stored"], [], []]);
+    expect([states, seqs, client.pending]).toEqual([["accepted", "stored"], [0], []]);
     expect(await handle.stored).toMatchObject({ conversation: "d:alice:bob", convSeq: 9, seq: 1, serverId: "s", sendTime: 5 });
     await pass(1_000);
     expect(ws.wire.all("ack").at(-1)?.cursor).toBe(1n);

@@ -73,7 +73,7 @@ pub(crate) struct Shared {
     next_session: AtomicU64,
     sessions: TaskTracker,
     stopping: CancellationToken,
-    /// No session is left, and none comes.
+    /// No session is left, none comes, and the lease has ended: until then pushers may mean this gateway.
     pub(crate) gone: CancellationToken,
     /// Places for links from other processes.
     pub(crate) links: Arc<Semaphore>,
@@ -124,7 +124,6 @@ impl Gateway {
         };
         self.0.hub.notify_all(notice);
         self.0.sessions.wait().await;
-        self.0.gone.cancel();
     }
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {
@@ -137,15 +136,18 @@ impl Gateway {
     }
 
     /// Runs the services beside the sessions until `stop`, which comes after [`Gateway::drain`]; cursors and routes
-    /// are written to the last.
+    /// are written to the last, and links live until then.
     pub async fn run(&self, link: Receiver, stop: CancellationToken) {
-        let Shared { parts, hub, cursors, heads, .. } = &*self.0;
+        let Shared { parts, hub, cursors, heads, gone, .. } = &*self.0;
         let link = link::run(link, &self.0);
         // What asks servers is large.
         Box::pin(async {
             tokio::join!(
                 cursors.run(&parts.store, &stop),
-                registrar::run(&self.0, &stop),
+                async {
+                    registrar::run(&self.0, &stop).await;
+                    gone.cancel();
+                },
                 heads.run(hub, &parts.store, &stop),
                 stop.run_until_cancelled(link),
             )
@@ -186,6 +188,11 @@ impl Shared {
 
     pub(crate) fn is_stopping(&self) -> bool {
         self.stopping.is_cancelled()
+    }
+
+    /// What comes of it; `None` once no new sessions are served.
+    pub(crate) async fn until_stopping<R>(&self, work: impl Future<Output = R>) -> Option<R> {
+        self.stopping.run_until_cancelled(work).await
     }
 }
 

@@ -8,7 +8,7 @@ use tidegate_pipeline::presence::control::Control;
 use tidegate_pipeline::presence::lease::{Lease, State};
 use tidegate_pipeline::presence::{Registration, Route, Unreachable};
 use tidegate_proto::v1::CloseCode;
-use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -22,10 +22,19 @@ pub(crate) async fn run(gateway: &Shared, stop: &CancellationToken) {
         stop.run_until_cancelled(keep_lease(gateway)),
         stop.run_until_cancelled(register_due(gateway)),
         stop.run_until_cancelled(hear(gateway)),
-        drop_gone(gateway, stop),
+        stop.run_until_cancelled(drop_gone(gateway)),
     );
-    if let Err(error) = gateway.parts.presence.end_lease(&lease(gateway)).await {
-        warn!(error = &error as &dyn std::error::Error, "the lease runs out by itself");
+    let left = async {
+        // What cannot be dropped now counts for nobody without the lease.
+        let _ = drop_all(gateway).await;
+        gateway.parts.presence.end_lease(&lease(gateway)).await
+    };
+    match timeout(END_LIMIT, left).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => {
+            warn!(error = &error as &dyn std::error::Error, "the lease runs out by itself");
+        }
+        Err(_) => warn!("the lease runs out by itself"),
     }
 }
 
@@ -149,25 +158,53 @@ fn close(gateway: &Shared, route: &Route, notice: Notice) {
     gateway.hub.notify(route.session, notice);
 }
 
-/// Drops the routes of sessions that are gone; what is left at `stop` is tried once more.
-async fn drop_gone(gateway: &Shared, stop: &CancellationToken) {
+/// Drops the routes of sessions that are gone.
+async fn drop_gone(gateway: &Shared) {
     loop {
-        let stopping = stop.is_cancelled();
-        while let Some((user, device, route)) = gateway.registrations.next_gone() {
-            if let Err(error) = gateway.parts.presence.drop(&user, &device, &route).await {
-                gateway.parts.metrics.presence_unreachable.inc();
-                warn!(error = &error as &dyn std::error::Error, %user, "a route is dropped later");
-                gateway.registrations.leave((user, device, route));
-                if stopping {
-                    return;
-                }
-                let _ = stop.run_until_cancelled(sleep(RETRY_AFTER)).await;
-            }
+        if drop_all(gateway).await.is_err() {
+            sleep(RETRY_AFTER).await;
+        } else {
+            gateway.registrations.left().await;
         }
-        if stopping {
-            return;
+    }
+}
+
+/// Drops what is to be dropped now, many together: a gateway that stops has as many rows as sessions. What presence
+/// does not take, and what is under way when the future is dropped, is left for the next time.
+async fn drop_all(gateway: &Shared) -> Result<(), Unreachable> {
+    loop {
+        let mut dropping = Dropping { gateway, rows: gateway.registrations.gone(AT_ONCE) };
+        if dropping.rows.is_empty() {
+            return Ok(());
         }
-        let _ = stop.run_until_cancelled(gateway.registrations.left()).await;
+        let drops = dropping
+            .rows
+            .iter()
+            .map(|(user, device, route)| gateway.parts.presence.drop(user, device, route));
+        let dropped = join_all(drops).await;
+        let mut errors = Vec::new();
+        let mut dropped = dropped.into_iter();
+        dropping.rows.retain(|_| {
+            dropped.next().is_some_and(|dropped| dropped.map_err(|error| errors.push(error)).is_err())
+        });
+        if let Some(error) = errors.pop() {
+            gateway.parts.metrics.presence_unreachable.inc();
+            let routes = dropping.rows.len();
+            warn!(error = &error as &dyn std::error::Error, routes, "a route is dropped later");
+            return Err(error);
+        }
+    }
+}
+
+/// Rows on their way out of presence; those that did not get there wait again.
+struct Dropping<'a> {
+    gateway: &'a Shared,
+    rows: Vec<Row>,
+}
+
+impl Drop for Dropping<'_> {
+    fn drop(&mut self) {
+        self.rows.drain(..).for_each(|row| self.gateway.registrations.leave(row));
     }
 }
 
@@ -204,5 +241,7 @@ fn replaced() -> Notice {
 const EXTEND_EVERY: Duration = Duration::from_secs(3);
 const COMPARE_EVERY: Duration = Duration::from_secs(60);
 const RETRY_AFTER: Duration = Duration::from_secs(1);
-/// Registrations under way together.
+/// For the routes and the lease at the stop: less than links are waited for (`tidegate_pipeline::rpc::Server`).
+const END_LIMIT: Duration = Duration::from_secs(2);
+/// Registrations or drops under way together.
 const AT_ONCE: usize = 256;

@@ -58,9 +58,11 @@ impl Registrations {
         self.left.notified().await;
     }
 
-    /// The next row to be dropped.
-    pub(crate) fn next_gone(&self) -> Option<Row> {
-        self.gone.lock().pop_front()
+    /// Takes out at most `most` rows that are to be dropped, those that wait longest.
+    pub(crate) fn gone(&self, most: usize) -> Vec<Row> {
+        let mut gone = self.gone.lock();
+        let most = most.min(gone.len());
+        gone.drain(..most).collect()
     }
 
     /// Waits until something is to be registered. Cancel safe.
@@ -154,14 +156,14 @@ mod tests {
         assert_eq!(registrations.unconfirmed(9), [row(1, 8)]);
         registrations.end(1);
         assert!(!registrations.confirm(&row(1, 8).2), "it is gone");
-        assert_eq!(registrations.next_gone(), Some(row(1, 8)));
-        assert_eq!(registrations.next_gone(), None);
+        assert_eq!(registrations.gone(9), [row(1, 8)]);
+        assert!(registrations.gone(9).is_empty());
     }
 
     #[test]
     fn of_the_gone_the_oldest_are_forgotten() {
         let registrations = Registrations::default();
         (0..=MAX_GONE as u64).for_each(|session| registrations.leave(row(session, 7)));
-        assert_eq!(registrations.next_gone(), Some(row(1, 7)));
+        assert_eq!(registrations.gone(2), [row(1, 7), row(2, 7)]);
     }
 }

@@ -21,7 +21,7 @@ pub type Answers = Pin<Box<dyn Stream<Item = Result<Handed, Status>> + Send>>;
 /// Takes a link: checks whom the pusher means, then works off what it hands over for as long as the link lives.
 ///
 /// Errors: FAILED_PRECONDITION for another gateway or incarnation, INVALID_ARGUMENT for what no pusher says,
-/// RESOURCE_EXHAUSTED beyond [`MAX_LINKS`], UNAVAILABLE when the gateway has no sessions any more.
+/// RESOURCE_EXHAUSTED beyond [`MAX_LINKS`], UNAVAILABLE when the gateway has ended its lease.
 pub async fn deliver(
     gateway: &Gateway,
     request: Request<Streaming<Handover>>,
@@ -74,7 +74,10 @@ impl Link {
         let ended = ended(&self.gateway, self.incarnation);
         let handover = tokio::select! {
             biased;
-            status = ended => return Err(status),
+            ended = ended => {
+                self.closed = ended.is_ok();
+                return ended.map(|()| None);
+            }
             handover = self.from.message() => handover?,
         };
         match handover.map(|handover| handover.kind) {
@@ -122,14 +125,20 @@ fn check(open: &Open, gateway: &Shared) -> Result<(), Status> {
     if open.incarnation != gateway.incarnation() {
         return Err(Status::failed_precondition("the gateway has another incarnation"));
     }
+    if gateway.gone.is_cancelled() {
+        return Err(Status::unavailable("the gateway has stopped"));
+    }
     Ok(())
 }
 
-/// Waits until a link to this incarnation is of no use any more.
-async fn ended(gateway: &Shared, incarnation: u64) -> Status {
+/// Waits until a link to this incarnation is of no use any more: in order when the gateway has stopped, since nobody is
+/// left who could lack something.
+async fn ended(gateway: &Shared, incarnation: u64) -> Result<(), Status> {
     tokio::select! {
-        () = gateway.left(incarnation) => Status::failed_precondition("the gateway has another incarnation"),
-        () = gateway.gone.cancelled() => Status::unavailable("the gateway has stopped"),
+        () = gateway.left(incarnation) => {
+            Err(Status::failed_precondition("the gateway has another incarnation"))
+        }
+        () = gateway.gone.cancelled() => Ok(()),
     }
 }
 

@@ -53,12 +53,8 @@ struct Greeting {
 }
 
 async fn greet<T: Transport>(gateway: &Arc<Shared>, transport: &mut T) -> Result<(Greeting, u32), End> {
-    if gateway.is_stopping() {
-        let (code, message) = (CloseCode::Draining, "the gateway is stopping");
-        let notice = Notice { code, message, retry_after_ms: 1_000 };
-        return Err(End::notice(&notice, &gateway.alternatives));
-    }
-    let (id, hello) = first_frame(transport).await?;
+    let first = gateway.until_stopping(first_frame(transport)).await;
+    let (id, hello) = first.ok_or_else(|| stopping(gateway))??;
     let identity = identify(gateway, &hello, transport.info())?;
     let device = check(&hello, &identity)?;
 
@@ -78,6 +74,10 @@ async fn greet<T: Transport>(gateway: &Arc<Shared>, transport: &mut T) -> Result
     let confirmed = register(gateway, &identity.user, &device, &route).await?;
     let row = (identity.user.clone(), device.clone(), route);
     let guards = Guards::new(gateway, row, confirmed, mailbox.clone());
+    // Whoever joins the hub after all its sessions were told to go would stay until the grace period ends.
+    if gateway.is_stopping() {
+        return Err(stopping(gateway));
+    }
     // A device that comes back within the second goes on where it was, not where the store knows it.
     let unwritten = gateway.cursors.unwritten(&identity.user, &device);
     let mut inbox = gateway.parts.store.inbox(&identity.user, &device).await.map_err(|error| {
@@ -87,6 +87,11 @@ async fn greet<T: Transport>(gateway: &Arc<Shared>, transport: &mut T) -> Result
     inbox.cursor = inbox.cursor.max(unwritten);
     gateway.heads.registered(&identity.user);
     Ok((Greeting { hello, identity, device, guards, mailbox, inbox }, id))
+}
+
+fn stopping(gateway: &Shared) -> End {
+    let (code, message) = (CloseCode::Draining, "the gateway is stopping");
+    End::notice(&Notice { code, message, retry_after_ms: 1_000 }, &gateway.alternatives)
 }
 
 async fn first_frame<T: Transport>(transport: &mut T) -> Result<(u32, Hello), End> {

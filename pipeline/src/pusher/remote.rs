@@ -24,6 +24,8 @@ pub(super) struct Worker {
     shared: Arc<Shared>,
     lease: Option<Lease>,
     gone_since: Option<Instant>,
+    /// The gateway ended the last link in order: once its lease is gone too, nobody comes back.
+    stopped: bool,
 }
 
 /// Why an open link has ended.
@@ -31,6 +33,8 @@ pub(super) struct Worker {
 enum Break {
     #[error("the gateway has ended it")]
     Ended(#[source] Option<Status>),
+    #[error("the gateway has stopped")]
+    Stopped,
     #[error("the gateway takes nothing")]
     Stalled,
     #[error("the gateway says that it took what it did not get")]
@@ -43,7 +47,7 @@ enum Break {
 
 impl Worker {
     pub(super) fn new(gateway: Arc<str>, queue: Receiver, shared: Arc<Shared>) -> Self {
-        Self { gateway, queue, shared, lease: None, gone_since: None }
+        Self { gateway, queue, shared, lease: None, gone_since: None, stopped: false }
     }
 
     /// Runs until the link is closed and everything handed over, or the gateway is without a lease for long.
@@ -64,6 +68,7 @@ impl Worker {
                     Ok(stream) => {
                         self.shared.metrics.opened.inc();
                         let opened = Instant::now();
+                        self.stopped = false;
                         info!(gateway = &*self.gateway, address = &*lease.address, "a link is open");
                         if self.serve(stream, &lease).await {
                             return;
@@ -97,7 +102,8 @@ impl Worker {
     }
 
     fn is_gone(&self) -> bool {
-        self.gone_since.is_some_and(|since| since.elapsed() >= GONE_AFTER)
+        let long = if self.stopped { Duration::ZERO } else { GONE_AFTER };
+        self.gone_since.is_some_and(|since| since.elapsed() >= long)
     }
 
     fn not_open(&self, error: &OpenError) {
@@ -128,8 +134,13 @@ impl Worker {
             stream.close().await;
             return true;
         };
-        self.shared.metrics.breaks.inc();
         self.shared.routes.presence().forget(&self.gateway);
+        if matches!(broke, Break::Stopped) {
+            self.stopped = true;
+            info!(gateway = &*self.gateway, "a gateway has stopped");
+            return false;
+        }
+        self.shared.metrics.breaks.inc();
         warn!(gateway = &*self.gateway, error = &broke as &dyn std::error::Error, "a link broke");
         matches!(broke, Break::Gone)
     }
@@ -143,8 +154,8 @@ impl Worker {
             while let Some(batch) = window.next(Instant::now()) {
                 self.shared.metrics.batches.inc();
                 let batch = Handover { kind: Some(handover::Kind::Batch(batch)) };
-                // There is room for as many as the window lets through, unless the stream has ended.
-                stream.to.try_send(batch).map_err(|_| Break::Ended(None))?;
+                // There is room for as many as the window lets through, unless the stream has ended: its answers say why.
+                let _ = stream.to.try_send(batch);
             }
             if closed && window.is_done() {
                 return Ok(());
@@ -153,7 +164,7 @@ impl Worker {
             tokio::select! {
                 answer = stream.from.message() => {
                     let answer = answer.map_err(|status| Break::Ended(Some(status)))?;
-                    let taken = match answer.ok_or(Break::Ended(None))?.kind {
+                    let taken = match answer.ok_or(Break::Stopped)?.kind {
                         Some(handed::Kind::Taken(taken)) => taken,
                         _ => return Err(Break::Nonsense),
                     };

@@ -332,6 +332,18 @@ async fn a_new_session_sends_again_in_order_what_is_unanswered() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_stored_nowhere_settles_no_send() {
+    let (mut peer, client, mut events, _stage) = Stage::session().await;
+    let mut handle = client.send(Msg { local_id: "a".into(), ..direct("", "m") }).await.unwrap();
+    peer.next_send().await;
+    let volatile = Msg { send_id: "alice".into(), local_id: "a".into(), ..Msg::default() };
+    peer.send(deliver(0, volatile)).await;
+    assert_eq!(seqs(&mut events, 1).await, [0]);
+    peer.send(stored("a", 1)).await;
+    assert_eq!(within(handle.stored()).await.unwrap().seq, 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_local_id_is_on_its_way_once() {
     let (_peer, client, _events, _stage) = Stage::session().await;
     let msg = Msg { local_id: "a".into(), ..direct("", "m") };

@@ -1,14 +1,19 @@
 //! What no pusher says, and what it gets.
 
+use futures_util::FutureExt as _;
+use futures_util::future::join;
 use futures_util::stream;
+use tidegate_pipeline::pusher::link;
 use tidegate_pipeline::rpc::v1::msg_service_client::MsgServiceClient;
 use tidegate_pipeline::rpc::v1::{
     Batch, Handed, Handover, HeadMark, Open, Push, Taken, handed, handover::Kind,
 };
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status};
 
-use super::{Node, World};
+use super::{LIMIT, Node, World};
 use crate::rpc::deliver::MAX_LINKS;
 
 async fn dial(node: &Node) -> MsgServiceClient<Channel> {
@@ -95,7 +100,7 @@ async fn links_are_bounded_and_their_places_come_back() {
 }
 
 #[tokio::test]
-async fn a_gateway_without_sessions_that_come_ends_its_links() {
+async fn a_gateway_ends_its_links_with_its_lease_and_in_order() {
     let world = World::new().await;
     let node = world.node("one").await;
     let client = dial(&node).await;
@@ -103,6 +108,14 @@ async fn a_gateway_without_sessions_that_come_ends_its_links() {
     let open_end = futures_util::StreamExt::chain(first, stream::pending());
     let mut answers = client.clone().deliver(open_end).await.unwrap().into_inner();
     assert!(answers.message().await.unwrap().is_some());
-    node.gateway.drain(1).await;
-    assert_eq!(answers.message().await.unwrap_err().code(), Code::Unavailable);
+    let (_local, receiver) = link::local(link::Counters::default());
+    let stop = CancellationToken::new();
+    let stopped = async {
+        node.gateway.drain(1).await;
+        assert!(answers.message().now_or_never().is_none(), "it may still be meant");
+        stop.cancel();
+        answers.message().await
+    };
+    let ((), end) = timeout(LIMIT, join(node.gateway.run(receiver, stop.clone()), stopped)).await.unwrap();
+    assert!(end.unwrap().is_none());
 }

@@ -1,5 +1,6 @@
 //! Whole sessions over pipes in memory, with the real log, sequencer, pusher, link and SQLite store behind them.
 
+mod drain;
 mod presence;
 mod rpc;
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use tidegate_pipeline::presence::redis;
 use tidegate_pipeline::rpc::push::{self, Own};
 use tidegate_pipeline::rpc::security::Connection;
 use tidegate_pipeline::rpc::v1::admin_service_client::AdminServiceClient;
@@ -18,8 +19,8 @@ use super::*;
 use crate::rpc::{MsgService, admin};
 
 /// A gateway with its gRPC.
-struct Asked {
-    world: World,
+pub(super) struct Asked {
+    pub(super) world: World,
     connection: Connection,
     drain: CancellationToken,
 }
@@ -43,8 +44,11 @@ impl Asked {
     }
 
     /// Two gateways of one presence, each with its lease.
-    async fn two() -> (Self, Self) {
-        let presence = Presence::Memory(memory::Presence::default());
+    pub(super) async fn two() -> (Self, Self) {
+        Self::two_of(Presence::Memory(memory::Presence::default())).await
+    }
+
+    async fn two_of(presence: Presence) -> (Self, Self) {
         let (one, two) = (Self::new("one", &presence).await, Self::new("two", &presence).await);
         let both = async || (presence.leases().await.unwrap().len() == 2).then_some(());
         one.world.eventually(both).await;
@@ -177,6 +181,32 @@ async fn a_kicked_session_is_closed_and_others_live_on() {
     }
     let nobody = one.admin().kick(KickRequest { who: None }).await.unwrap_err();
     assert_eq!(nobody.code(), tonic::Code::InvalidArgument);
+    carol.send(from_client::Kind::Ping(Ping {})).await;
+    assert!(matches!(carol.next().await, Kind::Pong(_)));
+}
+
+#[tokio::test]
+#[ignore = "needs Redis: scripts/services run redis -- cargo test -p tidegate-gateway redis -- --ignored"]
+async fn a_kick_reaches_the_other_gateway_over_redis() {
+    use kick_request::Who;
+    let url =
+        std::env::var("TIDEGATE_TEST_REDIS").expect("TIDEGATE_TEST_REDIS says where a Redis for tests is");
+    let settings = redis::Settings { url, prefix: format!("tg-test-{:016x}:", rand::random::<u64>()) };
+    let presence = Presence::Redis(redis::Presence::connect(settings).unwrap());
+    let (one, two) = Asked::two_of(presence).await;
+    let (mut phone, welcome) = two.world.connect("bob", "phone").await;
+    let (mut tablet, _) = two.world.connect("bob", "tablet").await;
+    let (mut carol, _) = two.world.connect("carol", "phone").await;
+    let hub = two.world.gateway.hub();
+    // Until the other one listens, the word is lost.
+    let kicked = async |who: Who, left: usize| {
+        one.kick(who).await.unwrap();
+        (hub.live() == left).then_some(())
+    };
+    one.world.eventually(async || kicked(Who::SessionId(welcome.session_id.clone()), 2).await).await;
+    assert_eq!(phone.closed().await, CloseCode::Kicked);
+    one.world.eventually(async || kicked(Who::User("bob".into()), 1).await).await;
+    assert_eq!(tablet.closed().await, CloseCode::Kicked);
     carol.send(from_client::Kind::Ping(Ping {})).await;
     assert!(matches!(carol.next().await, Kind::Pong(_)));
 }

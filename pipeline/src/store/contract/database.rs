@@ -75,6 +75,27 @@ impl Database {
         self.client().await.execute(sql.into()).await.unwrap();
     }
 
+    /// From now on a trigger is against the message of that local id.
+    pub(in crate::store) async fn forbid(&self, local_id: &str) {
+        match self.server {
+            Server::Postgres => {
+                self.tamper(format!(
+                    "CREATE FUNCTION forbid() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
+                     IF NEW.local_id = '{local_id}' THEN RAISE 'no'; END IF; RETURN NEW; END $$; \
+                     CREATE TRIGGER forbid BEFORE INSERT ON names FOR EACH ROW EXECUTE FUNCTION forbid()"
+                ))
+                .await;
+            }
+            Server::MySql => {
+                self.tamper(format!(
+                    "CREATE TRIGGER forbid BEFORE INSERT ON names FOR EACH ROW \
+                     IF NEW.local_id = '{local_id}' THEN SIGNAL SQLSTATE '45000'; END IF"
+                ))
+                .await;
+            }
+        }
+    }
+
     /// Ends every connection to the database.
     pub(in crate::store) async fn cut_connections(&self) {
         match self.server {

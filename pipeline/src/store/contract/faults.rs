@@ -39,6 +39,25 @@ pub(in crate::store) async fn connections_that_are_cut(database: &Database) {
     assert_eq!(whole(&store, &inbox("bob")).await, ["1", "2", "3", "4", "5"]);
 }
 
+/// A rule of the database's is against one message: that one is refused, the others go on. A table that is missing is
+/// nobody's fault of theirs: it passes.
+pub(in crate::store) async fn errors_that_pass_and_errors_that_do_not(database: &Database) {
+    let store = database.open().await;
+    append(&store, &[text("alice", "bob", "1")]).await;
+    database.forbid("forbidden").await;
+    let forbidden = text("alice", "bob", "forbidden");
+    let refused = store.append(&[&forbidden]).await;
+    assert!(matches!(refused, Err(StoreError::Refused(_))), "{refused:?}");
+    append(&store, &[text("alice", "bob", "2")]).await;
+
+    database.tamper("ALTER TABLE messages RENAME TO elsewhere").await;
+    let waits = text("alice", "bob", "3");
+    let passing = store.append(&[&waits]).await;
+    assert!(matches!(passing, Err(StoreError::Passing(_))), "{passing:?}");
+    database.tamper("ALTER TABLE elsewhere RENAME TO messages").await;
+    assert_eq!(into_stored(persist(&store, &waits).await).conv_seq, 3);
+}
+
 /// Somebody holds a head for longer than the server lets us wait.
 pub(in crate::store) async fn a_head_that_another_holds(database: &Database) {
     let store = database.open().await;

@@ -84,6 +84,7 @@ macro_rules! server_tests {
             writers_beside_retention
             writers_of_cursors
             connections_that_are_cut
+            errors_that_pass_and_errors_that_do_not
             a_head_that_another_holds
             a_deadlock
             retention_waits_its_turn

@@ -1,6 +1,7 @@
 //! A server's errors, sorted into the store's.
 
 use sqlx::error::DatabaseError;
+use tracing::error;
 
 use crate::store::StoreError;
 
@@ -9,10 +10,29 @@ use crate::store::StoreError;
 pub(in crate::store) enum Fault {
     /// What is stored is damaged.
     Damaged,
-    /// The data is wrong.
+    /// The data is wrong, or a rule of the database's is against it: this message, and no other one.
     Refused,
-    /// Anything else: the server is stopped, misconfigured or full, which is no reason to give a message up.
+    /// The server is stopped, overloaded or full, or wants the transaction again.
     Passing,
+    /// The database is not as this program needs it: a table is missing, a right, it is read-only. Every message meets
+    /// that, so none is given up for it; somebody has to mend it.
+    Unfit,
+}
+
+/// By the class of an SQLSTATE. What is not listed is a matter of the data: also the states that triggers make up.
+pub(in crate::store) fn of_class(state: &str) -> Fault {
+    match state.get(..2) {
+        // No state at all; connection, rollback, resources, operator, system, internal, and what servers only number.
+        None
+        | Some("08" | "40" | "53" | "55" | "57" | "58" | "70" | "72" | "F0" | "HV" | "HY" | "XA" | "XX") => {
+            Fault::Passing
+        }
+        // A feature, the state of a session or a transaction, who we are, what the database is called and holds.
+        Some("0A" | "24" | "25" | "26" | "28" | "2B" | "2D" | "34" | "3B" | "3D" | "3F" | "42") => {
+            Fault::Unfit
+        }
+        Some(_) => Fault::Refused,
+    }
 }
 
 /// Sorts an error; `fault` those that the server reports.
@@ -34,5 +54,31 @@ pub(in crate::store) fn classify(
         Fault::Damaged => StoreError::Damaged(error.to_string()),
         Fault::Refused => StoreError::Refused(error),
         Fault::Passing => StoreError::Passing(error),
+        Fault::Unfit => {
+            error!(error = &error as &dyn std::error::Error, "the database is not as it must be");
+            StoreError::Passing(error)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn states_are_sorted_by_class() {
+        for (fault, states) in [
+            (Fault::Passing, "08006 40001 40P01 53100 53300 55P03 57014 57P01 57P03 58030 HY000 XX000 70100"),
+            (Fault::Unfit, "42P01 42703 42501 42S02 25006 25P02 28P01 3D000 3F000 0A000 26000"),
+            (
+                Fault::Refused,
+                "21000 22001 22021 22P02 23502 23505 23514 27000 38000 44000 45000 54000 P0001 UU123",
+            ),
+        ] {
+            for state in states.split(' ') {
+                assert_eq!(of_class(state), fault, "{state}");
+            }
+        }
+        assert_eq!(of_class(""), Fault::Passing);
     }
 }
