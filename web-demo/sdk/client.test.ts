@@ -220,6 +220,17 @@ describe("sending", () => {
     expect([handles.map(({ state }) => state), seqs]).toEqual([["stored", "stored", "sending"], []]);
   });
 
+  test("an own delivery without a seq is stored nowhere: the send waits on", async () => {
+    const { client, seqs } = makeClient();
+    const handle = client.send({ receiverId: "bob", content: "hi" });
+    await pass(1);
+    ws.wire.welcome(0);
+    ws.wire.delivers(0, { sendId: "alice", localId: handle.localId });
+    expect([seqs, handle.state, client.pending]).toEqual([[0], "sending", [handle]]);
+    ws.wire.delivers(1, { sendId: "alice", localId: handle.localId });
+    expect([seqs, handle.state, client.pending]).toEqual([[0], "stored", []]);
+  });
+
   test("a reload sends what was left, under the same ids", async () => {
     const first = makeClient({ user: "alice" });
     const handle = first.client.send({ receiverId: "bob", content: "left over" });

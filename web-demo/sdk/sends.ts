@@ -74,7 +74,8 @@ export class Sends {
 
   /** An own message arrived as a delivery. @returns whether it was waited for, and this is its STORED */
   delivered(message: Message): boolean {
-    if (!this.#pending.delivered(message.localId)) return false;
+    // Without a seq it is stored nowhere: its receipt is still to come.
+    if (message.seq === 0 || !this.#pending.delivered(message.localId)) return false;
     const handle = this.#handles.get(message.localId);
     if (handle) this.#advance(handle, "stored", message);
     return true;

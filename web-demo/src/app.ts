@@ -251,7 +251,9 @@ function showBanner(code: string, reason: string): void {
 
 /** How far a message is that the server sent. */
 function stateOf(message: Message): ChatState {
-  return message.own ? "stored" : "received";
+  if (!message.own) return "received";
+  // Without a seq it is stored nowhere, and its receipt may be still to come.
+  return message.seq > 0 ? "stored" : "accepted";
 }
 
 function isRefusal(error: unknown): error is TidegateError {

@@ -7,6 +7,7 @@ import { byId } from "./dom";
 export class Badge {
   readonly #badge = byId("badge");
   readonly #text = byId("badge-text");
+  readonly #gateway = byId("badge-gateway");
   readonly #note = byId("note");
   #noteTimer: ReturnType<typeof setTimeout> | undefined;
 
@@ -18,6 +19,8 @@ export class Badge {
     this.#badge.dataset.rtt = status.rttMs === undefined ? "" : String(status.rttMs);
     this.#text.textContent = textFor(status);
     this.#badge.dataset.gateway = status.gateway ?? "";
+    this.#gateway.textContent = status.gateway ?? "";
+    this.#gateway.hidden = !status.gateway;
     this.#badge.title = titleFor(status);
   }
 

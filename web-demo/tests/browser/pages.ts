@@ -41,6 +41,18 @@ export class Tab {
     await this.page.waitForSelector(`#badge[data-state="connected"]${which}`, { timeout: LIMIT_MS });
   }
 
+  /** The gateway that holds the session, as the badge says. */
+  gateway(): Promise<string> {
+    return this.page.$eval("#badge", (badge) => (badge as HTMLElement).dataset.gateway ?? "");
+  }
+
+  /** Waits until the badge says that it is connected at a gateway, or at one of the others. */
+  async isAt(gateway: string, { other = false } = {}): Promise<void> {
+    const which = `[data-gateway="${gateway}"]`;
+    const selector = `#badge[data-state="connected"]${other ? `:not(${which})` : which} #badge-gateway:not(:empty)`;
+    await this.page.waitForSelector(selector, { timeout: LIMIT_MS });
+  }
+
   /** Writes a text into the composer and sends it. */
   async say(text: string): Promise<void> {
     await this.page.fill("#composer", text);

@@ -2,18 +2,9 @@
 
 import type { Browser, BrowserContext, BrowserContextOptions } from "playwright-core";
 import { afterAll, afterEach, beforeAll, beforeEach, expect } from "vitest";
+import { errorsOf, NOBODY_ANSWERED, unexpected } from "./console";
 import { launch, Tab } from "./pages";
 import { Server } from "./server";
-
-/**
- * What Chromium itself writes when nobody answers: the page cannot keep it from doing so. Everything else that is an
- * error on the console, and every uncaught one, fails the test.
- */
-const NOBODY_ANSWERED = [
-  /^Failed to load resource: net::ERR_(CONNECTION_REFUSED|CONNECTION_RESET|EMPTY_RESPONSE)/,
-  /^WebSocket connection to '[^']*' failed: (Error in connection establishment: net::ERR_|WebSocket is closed before|Connection closed before)/,
-  /^Failed to establish a connection to https:\S+ net::ERR_/,
-];
 
 /** The browser, and what belongs to the running test. */
 export class Stage {
@@ -50,8 +41,7 @@ export class Stage {
   /** Another context, as of another browser. */
   async newContext(options: BrowserContextOptions = {}): Promise<BrowserContext> {
     const context = await this.browser.newContext(options);
-    context.on("console", (message) => message.type() === "error" && this.#errors.push(message.text()));
-    context.on("weberror", (error) => this.#errors.push(`uncaught: ${error.error()}`));
+    errorsOf(context, this.#errors);
     this.#contexts.push(context);
     return context;
   }
@@ -92,7 +82,7 @@ export class Stage {
   async #end(): Promise<void> {
     for (const context of this.#contexts.splice(0)) await context.close();
     await this.#server?.stop();
-    expect(this.#errors.filter((text) => !this.#expected.some((pattern) => pattern.test(text)))).toEqual([]);
+    expect(unexpected(this.#errors, this.#expected)).toEqual([]);
   }
 }
 
