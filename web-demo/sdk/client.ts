@@ -247,8 +247,7 @@ export class TidegateClient {
   }
 
   #onMessage(message: Message): void {
-    // Seq 0: a backend's word to whoever is there, stored nowhere; its localId is nobody's here.
-    if (message.own && message.seq > 0 && this.#sends.delivered(message)) this.#saveSoon("sends");
+    if (message.own && this.#sends.delivered(message)) this.#saveSoon("sends");
     else this.#emitter.emit("message", message);
   }
 

@@ -14,13 +14,25 @@ pub(crate) type Row = (UserId, DeviceId, Route);
 /// The rows of a gateway.
 #[derive(Debug, Default)]
 pub(crate) struct Registrations {
-    rows: Mutex<HashMap<u64, Kept>>,
+    rows: Mutex<Rows>,
     gone: Mutex<VecDeque<Row>>,
     /// Somebody is gone.
     left: Notify,
     /// Something is to be registered.
     due: Notify,
 }
+
+#[derive(Debug, Default)]
+struct Rows {
+    of: HashMap<u64, Kept>,
+    round: Round,
+    /// Under which all of them are to be registered; `None` before the first lease.
+    incarnation: Option<u64>,
+}
+
+/// Rises with each lease that begins: what presence confirmed before may have been dropped by whoever met it without.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Round(u64);
 
 #[derive(Debug)]
 struct Kept {
@@ -29,15 +41,30 @@ struct Kept {
 }
 
 impl Registrations {
-    /// Notes a session's row, which presence has confirmed or could not be asked.
-    pub(crate) fn begin(&self, row: Row, confirmed: bool) {
-        self.rows.lock().insert(row.2.session, Kept { row, confirmed });
+    /// The round by now, to be looked at before presence is asked to register a session.
+    pub(crate) fn round(&self) -> Round {
+        self.rows.lock().round
+    }
+
+    /// Notes a session's row, which presence has confirmed, asked in that round, or could not be asked.
+    pub(crate) fn begin(&self, mut row: Row, confirmed: Option<Round>) {
+        let mut rows = self.rows.lock();
+        let is_of_now = confirmed == Some(rows.round);
+        if !is_of_now {
+            row.2.incarnation = rows.incarnation.unwrap_or(row.2.incarnation);
+        }
+        rows.of.insert(row.2.session, Kept { row, confirmed: is_of_now });
+        drop(rows);
+        // Who could not be asked is not asked again at once.
+        if confirmed.is_some() && !is_of_now {
+            self.due.notify_one();
+        }
     }
 
     /// Notes that a session is gone. Called where it ends, also by a panic: its row is dropped later, since a destructor
     /// cannot wait.
     pub(crate) fn end(&self, session: u64) {
-        if let Some(kept) = self.rows.lock().remove(&session) {
+        if let Some(kept) = self.rows.lock().of.remove(&session) {
             self.leave(kept.row);
         }
     }
@@ -72,13 +99,13 @@ impl Registrations {
 
     /// At most `most` rows that are to be registered.
     pub(crate) fn unconfirmed(&self, most: usize) -> Vec<Row> {
-        let rows = self.rows.lock();
+        let rows = &self.rows.lock().of;
         rows.values().filter(|kept| !kept.confirmed).take(most).map(|kept| kept.row.clone()).collect()
     }
 
     /// The rows of the `most` sessions with the lowest numbers above `after`, in their order.
     pub(crate) fn rows_after(&self, after: u64, most: usize) -> Vec<Row> {
-        let rows = self.rows.lock();
+        let rows = &self.rows.lock().of;
         let mut numbers = BinaryHeap::with_capacity(most + 1);
         for number in rows.keys().filter(|number| **number > after) {
             numbers.push(*number);
@@ -92,16 +119,22 @@ impl Registrations {
     /// A row is registered; false if its session is gone by now, or is to be registered under another incarnation.
     pub(crate) fn confirm(&self, route: &Route) -> bool {
         let mut rows = self.rows.lock();
-        let kept = rows.get_mut(&route.session).filter(|kept| kept.row.2.incarnation == route.incarnation);
+        let kept = rows.of.get_mut(&route.session).filter(|kept| kept.row.2.incarnation == route.incarnation);
         kept.map(|kept| kept.confirmed = true).is_some()
     }
 
     /// Every row is to be registered again: under this incarnation, or to be compared with presence under its own.
     pub(crate) fn register_all(&self, incarnation: Option<u64>) {
-        for kept in self.rows.lock().values_mut() {
+        let mut rows = self.rows.lock();
+        if incarnation.is_some() {
+            rows.round.0 += 1;
+            rows.incarnation = incarnation;
+        }
+        for kept in rows.of.values_mut() {
             kept.confirmed = false;
             kept.row.2.incarnation = incarnation.unwrap_or(kept.row.2.incarnation);
         }
+        drop(rows);
         self.due.notify_one();
     }
 }
@@ -123,8 +156,8 @@ mod tests {
     #[test]
     fn what_is_not_confirmed_is_due_until_it_is() {
         let registrations = Registrations::default();
-        registrations.begin(row(1, 7), true);
-        registrations.begin(row(2, 7), false);
+        registrations.begin(row(1, 7), Some(registrations.round()));
+        registrations.begin(row(2, 7), None);
         assert_eq!(registrations.unconfirmed(9), [row(2, 7)]);
         assert!(registrations.confirm(&row(2, 7).2));
         assert!(registrations.unconfirmed(9).is_empty());
@@ -138,7 +171,7 @@ mod tests {
     fn rows_are_read_in_pages() {
         let registrations = Registrations::default();
         for session in [5, 1, 4, 2, 3] {
-            registrations.begin(row(session, 7), session % 2 == 0);
+            registrations.begin(row(session, 7), (session % 2 == 0).then(|| registrations.round()));
         }
         let page = |after, most| -> Vec<u64> {
             registrations.rows_after(after, most).iter().map(|(_, _, route)| route.session).collect()
@@ -150,7 +183,7 @@ mod tests {
     #[test]
     fn a_new_incarnation_is_confirmed_by_nothing_older() {
         let registrations = Registrations::default();
-        registrations.begin(row(1, 7), false);
+        registrations.begin(row(1, 7), None);
         registrations.register_all(Some(8));
         assert!(!registrations.confirm(&row(1, 7).2));
         assert_eq!(registrations.unconfirmed(9), [row(1, 8)]);
@@ -158,6 +191,19 @@ mod tests {
         assert!(!registrations.confirm(&row(1, 8).2), "it is gone");
         assert_eq!(registrations.gone(9), [row(1, 8)]);
         assert!(registrations.gone(9).is_empty());
+    }
+
+    #[test]
+    fn what_was_confirmed_before_a_lease_began_is_registered_again() {
+        let registrations = Registrations::default();
+        let asked_before = registrations.round();
+        registrations.register_all(Some(8));
+        registrations.begin(row(1, 7), Some(asked_before));
+        assert_eq!(registrations.unconfirmed(9), [row(1, 8)]);
+        registrations.begin(row(2, 8), Some(registrations.round()));
+        registrations.register_all(None);
+        registrations.begin(row(3, 8), Some(registrations.round()));
+        assert_eq!(registrations.unconfirmed(9).len(), 2, "a comparison confirms no less");
     }
 
     #[test]

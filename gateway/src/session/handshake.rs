@@ -71,7 +71,8 @@ async fn greet<T: Transport>(gateway: &Arc<Shared>, transport: &mut T) -> Result
         platform: hello.platform.as_str().into(),
         since: now_ms(),
     };
-    let confirmed = register(gateway, &identity.user, &device, &route).await?;
+    let round = gateway.registrations.round();
+    let confirmed = register(gateway, &identity.user, &device, &route).await?.then_some(round);
     let row = (identity.user.clone(), device.clone(), route);
     let guards = Guards::new(gateway, row, confirmed, mailbox.clone());
     // Whoever joins the hub after all its sessions were told to go would stay until the grace period ends.

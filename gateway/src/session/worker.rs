@@ -21,7 +21,7 @@ use super::taking::Taking;
 use super::tally::Tally;
 use crate::auth::Identity;
 use crate::feed::Feed;
-use crate::gateway::registrations::Row;
+use crate::gateway::registrations::{Round, Row};
 use crate::gateway::{Shared, now_ms};
 use crate::hub::Place;
 use crate::hub::mailbox::{Mail, Mailbox, Notice};
@@ -83,7 +83,12 @@ pub(super) struct Guards {
 
 impl Guards {
     /// The session listens from here on, registered under `row` or, if that is not confirmed, later.
-    pub(super) fn new(gateway: &Arc<Shared>, row: Row, confirmed: bool, mailbox: Arc<Mailbox>) -> Self {
+    pub(super) fn new(
+        gateway: &Arc<Shared>,
+        row: Row,
+        confirmed: Option<Round>,
+        mailbox: Arc<Mailbox>,
+    ) -> Self {
         let session = mailbox.session();
         let _place = gateway.hub.join(row.0.clone(), mailbox);
         gateway.registrations.begin(row, confirmed);
