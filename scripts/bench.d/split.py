@@ -6,10 +6,12 @@ Nothing is pinned to a CPU: the servers, the cluster and the clients share them 
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import metrics
@@ -91,6 +93,8 @@ def process_columns(store: str):
 
 def run(store: str, runs: int, parts: list[str], results: Path) -> None:
     """Brings up, measures, takes down."""
+    # So that whoever ends the script ends the cluster.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     with Rig(store, results) as rig:
         for part in parts:
             {"load": load, "partitions": partitions, "gateways": gateways}[part](rig, runs)
@@ -131,17 +135,21 @@ def partitions(rig: "Rig", runs: int) -> None:
 def gateways(rig: "Rig", runs: int) -> None:
     """Calls per message against gateways, each pair on two of them."""
     columns = [RATE, CPU, *process_columns(rig.store)[:2], *CALLS, *latency("delivered", "delivered_us"), FAULTS]
+    seen = {}
+    for count in (1, 3, 5):
+        rig.shape(gateways=count, pipelines=2, partitions=16)
+        for arguments in (CALM, CLOSED_16):
+            seen[arguments, count] = [rig.bench(arguments, "quic") for _ in range(of_scale(runs))]
     for arguments in (CALM, CLOSED_16):
         rig.title(f"{arguments} --transport quic", "2 pipelines, 16 partitions", of_scale(runs))
         tables.head("gateways = calls to all", [name for name, _, _ in columns])
-        for count in (1, 3, 5):
-            rig.shape(gateways=count, pipelines=2, partitions=16)
-            tables.row(str(count), cells(columns, [rig.bench(arguments, "quic") for _ in range(of_scale(runs))]))
+        for (_, count), results in filter(lambda one: one[0][0] == arguments, seen.items()):
+            tables.row(str(count), cells(columns, results))
         print()
 
 
 def of_scale(runs: int) -> int:
-    """So that everything takes eight minutes."""
+    """How often a load runs where there are many shapes: all together should take eight minutes."""
     return min(runs, 2)
 
 
@@ -183,8 +191,9 @@ class Rig:
         if wanted == self.current:
             return
         if self.cluster.exists():
-            for process in self.cluster.processes():
-                self.script("stop", process.name)
+            # Nothing is under way. A gateway whose links are open would wait for its grace period.
+            self.stop(self.cluster.pipelines())
+            self.stop(self.cluster.gateways())
         self.shapes += 1
         self.current = wanted
         settings = [*RAISED, f"kafka.partitions={wanted['partitions']}", f"kafka.topic=bench.{self.shapes}.messages",
@@ -192,6 +201,14 @@ class Rig:
         self.script("up", "--store", STORES[self.store], "--gateways", str(wanted["gateways"]),
                     "--pipelines", str(wanted["pipelines"]), *(word for one in settings for word in ("--set", one)))
         self.wait_for_partitions(wanted["partitions"])
+        if self.shapes == 1:
+            # Kafka compiles itself while it runs.
+            self.bench(CLOSED_16, "quic")
+
+    def stop(self, processes: list) -> None:
+        """All at once."""
+        with ThreadPoolExecutor(len(processes)) as pool:
+            list(pool.map(lambda process: self.script("stop", process.name), processes))
 
     def wait_for_partitions(self, count: int) -> None:
         """Until they are shared out evenly, and stay so."""
