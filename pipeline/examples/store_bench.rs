@@ -51,6 +51,7 @@ async fn main() {
     };
     tokio::join!(store.keep_up(&stop), work);
     store.close().await.expect("it closes");
+    println!("{} messages sent so far", source.sent);
     if !options.store.contains("://") {
         let bytes = std::fs::metadata(&options.store).map_or(0, |file| file.len());
         println!("{} messages, {:.0} bytes of file each", source.sent, bytes as f64 / source.sent as f64);

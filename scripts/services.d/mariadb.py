@@ -31,6 +31,7 @@ class MariaDb(Service):
             # Relative to the data: a path of a socket may have 107 bytes; that of this folder may have more.
             "--socket=mariadb.sock", "--pid-file=mariadb.pid",
             "--default-time-zone=+00:00", "--character-set-server=utf8mb4", "--max-connections=400",
+            *(f"--{name}={value}" for name, value in self.settings().items()),
         ]
 
     def ask(self, home: Home) -> None:

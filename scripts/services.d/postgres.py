@@ -39,7 +39,7 @@ class Postgres(Service):
             "timezone": "UTC",
             "log_timezone": "UTC",
             "max_connections": 400,
-        }
+        } | self.settings()
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         return [_program("postgres"), "-D", str(home.data), *options]
 

@@ -52,6 +52,13 @@ class Service:
         """The address for TIDEGATE_TEST_<NAME>."""
         raise NotImplementedError
 
+    def settings(self) -> dict[str, str]:
+        """What the environment has for it at its start: POSTGRES_SETTINGS="shared_buffers=2GB max_wal_size=8GB" and so on."""
+        words = os.environ.get(f"{self.name.upper()}_SETTINGS", "").split()
+        if wrong := [word for word in words if "=" not in word]:
+            raise Failed(f"{self.name.upper()}_SETTINGS: {wrong[0]!r} is not NAME=VALUE")
+        return dict(word.split("=", 1) for word in words)
+
     def runs_as(self) -> str | None:
         """The account to change to; None: our own."""
         return self.account if os.geteuid() == 0 else None

@@ -28,10 +28,16 @@ pub(crate) struct Common {
     /// What the clients connect over
     #[arg(long, value_enum, default_value = "quic")]
     pub(crate) transport: Wire,
-    /// A server that runs already, HOST:PORT of the transport; without it one is started for this run
+    /// A server that runs already, HOST:PORT of the transport; without it one is started for this run. With several, the
+    /// gateways of one cluster, the clients are spread over them, a recipient never where its sender is
     #[arg(long, value_name = "HOST:PORT", requires = "data")]
-    pub(crate) server: Option<String>,
-    /// The server's data folder: its secret, certificate and process id; without it a temporary one
+    pub(crate) server: Vec<String>,
+    /// A process whose CPU and memory count as the server's, with all that it has started; may be repeated, and those of
+    /// one name are summed. Without it the one that runs from the data folder
+    #[arg(long, value_name = "NAME=PID", requires = "server", value_parser = Part::parse)]
+    pub(crate) process: Vec<Part>,
+    /// The server's data folder, in a cluster that of any gateway: its secret, certificate and process id; without it a
+    /// temporary one
     #[arg(long, value_name = "FOLDER")]
     pub(crate) data: Option<PathBuf>,
     /// The SHA-256 of the server's certificate, if it is not the one in the data folder
@@ -43,6 +49,22 @@ pub(crate) struct Common {
     /// The CPUs of the server that is started, by `taskset -c`; the bench itself runs where it was started
     #[arg(long, value_name = "CPUS", conflicts_with = "server")]
     pub(crate) server_cpus: Option<String>,
+}
+
+/// A process of the server, under the name that its figures go by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Part {
+    pub(crate) name: String,
+    pub(crate) pid: u32,
+}
+
+impl Part {
+    fn parse(text: &str) -> Result<Self, String> {
+        let (name, pid) =
+            text.split_once('=').filter(|(name, _)| !name.is_empty()).ok_or("it is NAME=PID")?;
+        let pid = pid.parse().map_err(|_| format!("{pid} is no process id"))?;
+        Ok(Self { name: name.to_owned(), pid })
+    }
 }
 
 /// How fast, how large and how long.
@@ -158,4 +180,17 @@ pub(crate) enum Wire {
     Quic,
     /// WebTransport
     Wt,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_has_a_name_and_an_id() {
+        assert_eq!(Part::parse("kafka=17"), Ok(Part { name: "kafka".to_owned(), pid: 17 }));
+        for wrong in ["17", "=17", "kafka=", "kafka=-1", "kafka=x"] {
+            assert!(Part::parse(wrong).is_err(), "{wrong}");
+        }
+    }
 }

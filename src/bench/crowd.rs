@@ -19,11 +19,13 @@ pub(super) struct Crowd {
     inner: Arc<Inner>,
     /// Whether signals may go and come as datagrams.
     datagrams: bool,
+    /// How many of the users are senders: the first ones.
+    senders: usize,
 }
 
 #[derive(Debug)]
 struct Inner {
-    address: String,
+    addresses: Vec<String>,
     trust: Trust,
     wire: Wire,
     signer: Signer,
@@ -56,7 +58,7 @@ impl Crowd {
     ) -> anyhow::Result<Self> {
         let endpoints = (0..size.div_ceil(PER_ENDPOINT)).map(|_| Endpoint::new(None)).collect();
         let inner = Inner {
-            address: server.address.clone(),
+            addresses: server.addresses.clone(),
             trust: Trust::CertHash(*server.hash.as_bytes()),
             wire,
             signer: Signer::open_or_make(&server.data)?,
@@ -64,12 +66,17 @@ impl Crowd {
             endpoints,
             slow,
         };
-        Ok(Self { inner: Arc::new(inner), datagrams: true })
+        Ok(Self { inner: Arc::new(inner), datagrams: true, senders: 1 })
     }
 
     /// The same users, with or without datagrams.
     pub(super) fn datagrams(self, datagrams: bool) -> Self {
         Self { datagrams, ..self }
+    }
+
+    /// The same users, so many of whom are senders, each with one recipient; else there is one.
+    pub(super) fn senders(self, senders: usize) -> Self {
+        Self { senders, ..self }
     }
 
     /// The name of the user of this number.
@@ -89,7 +96,7 @@ impl Crowd {
             Wire::Quic => Transport::Quic,
             Wire::Wt => Transport::WebTransport,
         };
-        let config = Config::new(&self.inner.address)
+        let config = Config::new(self.address(number))
             .transports([transport])
             .plain_websocket(self.inner.wire == Wire::Ws)
             .trust(self.inner.trust.clone())
@@ -105,6 +112,12 @@ impl Crowd {
             }
             _ => config,
         })
+    }
+
+    /// Where that user connects to.
+    fn address(&self, number: usize) -> &str {
+        let addresses = &self.inner.addresses;
+        &addresses[server_of(number, self.senders, addresses.len())]
     }
 
     /// Connects the first `count` users, a few at a time.
@@ -146,6 +159,12 @@ pub(super) async fn connect(config: &Config, limit: Duration) -> anyhow::Result<
     }
 }
 
+/// Which of the servers a user is at: with pairs, a recipient at the one after its sender's; with one sender, the
+/// recipients in turn from the next one on.
+fn server_of(number: usize, senders: usize, servers: usize) -> usize {
+    (number % senders.max(1) + number / senders.max(1)) % servers.max(1)
+}
+
 fn is_passing(error: &ConnectError) -> bool {
     !error.is_final()
 }
@@ -156,3 +175,29 @@ const AT_A_TIME: usize = 32;
 /// has a socket of its own.
 const PER_ENDPOINT: usize = 50;
 const TOKEN_LIFE: Duration = Duration::from_secs(24 * 3600);
+
+#[cfg(test)]
+mod tests {
+    use super::server_of;
+
+    #[test]
+    fn pairs_are_spread_and_apart() {
+        for servers in 2..=5 {
+            let mut users = vec![0; servers];
+            for pair in 0..60 {
+                let (sender, recipient) = (server_of(pair, 60, servers), server_of(60 + pair, 60, servers));
+                assert_ne!(sender, recipient, "pair {pair} of {servers}");
+                users[sender] += 1;
+                users[recipient] += 1;
+            }
+            assert!(users.iter().all(|count| *count == 120 / servers), "{users:?}");
+        }
+        assert_eq!(server_of(119, 60, 1), 0);
+    }
+
+    #[test]
+    fn one_sender_has_its_recipients_everywhere() {
+        let servers: Vec<_> = (0..7).map(|user| server_of(user, 1, 3)).collect();
+        assert_eq!(servers, [0, 1, 2, 0, 1, 2, 0]);
+    }
+}

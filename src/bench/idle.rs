@@ -6,7 +6,6 @@ use serde::Serialize;
 
 use super::args::{Idle, Wire};
 use super::crowd::{Crowd, Member};
-use super::process;
 use super::server::Server;
 use super::{Outcome, micros_per};
 
@@ -33,14 +32,14 @@ pub(super) async fn run(command: &Idle, server: &Server) -> anyhow::Result<Outco
     let count = command.connections as usize;
     let connections = f64::from(command.connections);
     let crowd = Crowd::new(server, command.common.transport, count)?;
-    let rss_before_kib = process::rss_kib(server.pid)?;
-    let cpu_before = process::cpu(server.pid)?;
+    let rss_before_kib = server.processes.rss_kib()?;
+    let cpu_before = server.processes.cpu()?.total();
     let mut members = crowd.connect(count).await?;
     tokio::time::sleep(SETTLE).await;
-    let rss_kib = process::rss_kib(server.pid)?;
-    let cpu_start = process::cpu(server.pid)?;
+    let rss_kib = server.processes.rss_kib()?;
+    let cpu_start = server.processes.cpu()?.total();
     tokio::time::sleep(command.duration).await;
-    let cpu_end = process::cpu(server.pid)?;
+    let cpu_end = server.processes.cpu()?.total();
 
     let seconds = command.duration.as_secs_f64();
     let grown = rss_kib.saturating_sub(rss_before_kib);

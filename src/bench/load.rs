@@ -16,6 +16,7 @@ use super::checker::{Checker, Faults};
 use super::crowd::{Crowd, Member};
 use super::fill::fill;
 use super::flow::{Inbound, Pace, Tally, Target, send};
+use super::process::Cpu;
 use super::report::Report;
 use super::server::Server;
 use super::{Outcome, pacer, process};
@@ -23,7 +24,7 @@ use super::{Outcome, pacer, process};
 /// Each sender has one recipient.
 pub(super) async fn direct(command: &Direct, server: &Server) -> anyhow::Result<Outcome> {
     let pairs = command.pairs as usize;
-    let crowd = Crowd::new(server, command.common.transport, 2 * pairs)?;
+    let crowd = Crowd::new(server, command.common.transport, 2 * pairs)?.senders(pairs);
     let target = |pair: usize| vec![Target { stream: stream(pair), user: crowd.user(pairs + pair) }];
     let plan = Plan {
         bench: "direct",
@@ -91,10 +92,10 @@ pub(super) struct Phase {
     pub(super) rss_kib: u64,
 }
 
-/// What the two processes used in the measured time.
+/// What the server and the clients used in the measured time.
 #[derive(Debug)]
 pub(super) struct Used {
-    pub(super) server: Duration,
+    pub(super) server: Cpu,
     pub(super) client: Duration,
 }
 
@@ -141,7 +142,7 @@ impl Run<'_> {
         let receiving = receive(std::mem::take(&mut self.recipients), &tally, &done);
         let mut sending = self.start(turn, begin, measured.end, &tally);
         let used = measure(self.server, measured).await?;
-        let rss_kib = process::rss_kib(self.server.pid)?;
+        let rss_kib = self.server.processes.rss_kib()?;
         self.plan.rate.unlimit();
         while let Some(sent) = sending.join_next().await {
             self.counts.extend(sent.context("a sender panicked")?);
@@ -259,10 +260,10 @@ fn receive(
 pub(super) async fn measure(server: &Server, measured: Range<Instant>) -> anyhow::Result<Used> {
     let own = std::process::id();
     tokio::time::sleep_until(measured.start.into()).await;
-    let (server_before, client_before) = (process::cpu(server.pid)?, process::cpu(own)?);
+    let (server_before, client_before) = (server.processes.cpu()?, process::cpu(own)?);
     tokio::time::sleep_until(measured.end.into()).await;
     Ok(Used {
-        server: process::cpu(server.pid)?.saturating_sub(server_before),
+        server: server.processes.cpu()?.since(&server_before),
         client: process::cpu(own)?.saturating_sub(client_before),
     })
 }

@@ -1,5 +1,6 @@
 //! What `bench direct` and `bench fanout` say: as JSON, and for people.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 
 use serde::Serialize;
@@ -41,6 +42,9 @@ pub(super) struct Report {
 struct Measured {
     received_per_second: f64,
     server_cpu_us_per_message: f64,
+    /// Of its processes, if they were named.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    cpu_us_per_message_by_process: BTreeMap<String, f64>,
     client_cpu_us_per_message: f64,
     accepted_us: Quantiles,
     stored_us: Quantiles,
@@ -126,7 +130,12 @@ impl Measured {
         let in_time = tally.received_in_time.load(Ordering::Relaxed) as f64;
         Self {
             received_per_second: in_time / seconds,
-            server_cpu_us_per_message: micros_per(used.server, in_time),
+            server_cpu_us_per_message: micros_per(used.server.total(), in_time),
+            cpu_us_per_message_by_process: used
+                .server
+                .named()
+                .map(|(name, cpu)| (name.to_owned(), micros_per(cpu, in_time)))
+                .collect(),
             client_cpu_us_per_message: micros_per(used.client, in_time),
             accepted_us: tally.accepted.quantiles(),
             stored_us: tally.stored.quantiles(),

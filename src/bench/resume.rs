@@ -81,7 +81,7 @@ pub(super) async fn run(command: &Resume, server: &Server) -> anyhow::Result<Out
         returning.spawn(async move { come_back(&crowd, number, messages, &seen).await });
     }
     let own = std::process::id();
-    let before = (process::cpu(server.pid)?, process::cpu(own)?);
+    let before = (server.processes.cpu()?.total(), process::cpu(own)?);
     seen.start.wait().await;
     let begin = Instant::now();
     let mut returns = Vec::with_capacity(count);
@@ -92,9 +92,9 @@ pub(super) async fn run(command: &Resume, server: &Server) -> anyhow::Result<Out
         returns.push(one);
         back.push(member);
     }
-    let after = (process::cpu(server.pid)?, process::cpu(own)?);
+    let after = (server.processes.cpu()?.total(), process::cpu(own)?);
     let used = (after.0.saturating_sub(before.0), after.1.saturating_sub(before.1));
-    report(command, &seen, &returns, begin, used, process::rss_kib(server.pid)?)
+    report(command, &seen, &returns, begin, used, server.processes.rss_kib()?)
 }
 
 /// All go, and have acknowledged what they have.

@@ -11,16 +11,17 @@ use tempfile::TempDir;
 use tidegate_certs::{Fingerprint, Identity, development};
 
 use super::args::{Common, Wire};
+use super::process::Processes;
 
 /// Where it is, and what is needed to use and to measure it. A server of the bench's own ends with this.
 #[derive(Debug)]
 pub(super) struct Server {
-    /// `host:port` for the transport of the run.
-    pub(super) address: String,
+    /// `host:port` for the transport of the run; several are gateways of one cluster.
+    pub(super) addresses: Vec<String>,
     pub(super) hash: Fingerprint,
     /// Where its secret is.
     pub(super) data: PathBuf,
-    pub(super) pid: u32,
+    pub(super) processes: Processes,
     child: Option<Child>,
     _folder: Option<TempDir>,
 }
@@ -28,22 +29,23 @@ pub(super) struct Server {
 impl Server {
     /// The server that the arguments name, or a new one.
     pub(super) fn find_or_start(common: &Common, connections: u32) -> anyhow::Result<Self> {
-        match (&common.server, &common.data) {
-            (Some(address), Some(data)) => Self::find(address, data, common),
+        match &common.data {
+            Some(data) if !common.server.is_empty() => Self::find(data, common),
             _ => Self::start(common, connections),
         }
     }
 
-    fn find(address: &str, data: &Path, common: &Common) -> anyhow::Result<Self> {
-        let lock = data.join("tidegate.lock");
-        let text = std::fs::read_to_string(&lock)
-            .with_context(|| format!("cannot read {}: does a server run from there?", lock.display()))?;
-        let pid = text.trim().parse().with_context(|| format!("{} names no process", lock.display()))?;
+    fn find(data: &Path, common: &Common) -> anyhow::Result<Self> {
+        let processes = if common.process.is_empty() {
+            Processes::one(pid_of(data)?)
+        } else {
+            Processes::named(common.process.clone())
+        };
         Ok(Self {
-            address: address.to_owned(),
+            addresses: common.server.clone(),
             hash: certificate_hash(common, data)?,
             data: data.to_owned(),
-            pid,
+            processes,
             child: None,
             _folder: None,
         })
@@ -60,18 +62,18 @@ impl Server {
         let mut child = command(common, &data, connections)?.spawn().context("cannot start a server")?;
         let output = child.stdout.take().context("the server has no output")?;
         let mut server = Self {
-            address: String::new(),
+            addresses: Vec::new(),
             hash: Fingerprint::of(&[]),
-            pid: child.id(),
+            processes: Processes::one(child.id()),
             data,
             child: Some(child),
             _folder: folder,
         };
         let addresses = read_addresses(lines(output))?;
-        server.address = match common.transport {
+        server.addresses.push(match common.transport {
             Wire::Ws => addresses.plain,
             Wire::Wss | Wire::Quic | Wire::Wt => addresses.secure,
-        };
+        });
         server.hash = certificate_hash(common, &server.data)?;
         Ok(server)
     }
@@ -124,6 +126,14 @@ fn certificate_hash(common: &Common, data: &Path) -> anyhow::Result<Fingerprint>
     }
     let (chain, key) = (development::chain_path(data), development::key_path(data));
     Ok(Identity::read(&chain, &key).context("no certificate in the data folder: give --cert-hash")?.sha256())
+}
+
+/// Who runs from a data folder.
+fn pid_of(data: &Path) -> anyhow::Result<u32> {
+    let lock = data.join("tidegate.lock");
+    let text = std::fs::read_to_string(&lock)
+        .with_context(|| format!("cannot read {}: does a server run from there?", lock.display()))?;
+    text.trim().parse().with_context(|| format!("{} names no process", lock.display()))
 }
 
 /// What the server said on standard output.

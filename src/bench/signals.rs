@@ -92,7 +92,7 @@ fn outcome(command: &Signals, tally: &Tally, used: &load::Used) -> anyhow::Resul
         sent: tally.sent.load(Ordering::Relaxed),
         received: tally.received.load(Ordering::Relaxed),
         received_per_second: in_time / seconds,
-        server_cpu_us_per_signal: micros_per(used.server, in_time),
+        server_cpu_us_per_signal: micros_per(used.server.total(), in_time),
         client_cpu_us_per_signal: micros_per(used.client, in_time),
         delivered_us: tally.delivered.quantiles(),
     };
