@@ -28,14 +28,19 @@ pub(crate) enum Format {
 impl Log {
     /// `level` as a filter.
     pub(crate) fn filter(&self) -> Result<EnvFilter, Invalid> {
-        let quiet = QUIET.parse().map_err(|error| Invalid::new("log.level", error))?;
-        let filter = EnvFilter::builder().parse(&self.level);
-        filter.map(|filter| filter.add_directive(quiet)).map_err(|error| Invalid::new("log.level", error))
+        let mut filter =
+            EnvFilter::builder().parse(&self.level).map_err(|error| Invalid::new(LEVEL, error))?;
+        for quiet in QUIET {
+            filter = filter.add_directive(quiet.parse().map_err(|error| Invalid::new(LEVEL, error))?);
+        }
+        Ok(filter)
     }
 }
 
-/// quinn's list of the addresses it knows warns of each client that comes back after a restart, and nothing is wrong.
-const QUIET: &str = "quinn_proto::bloom_token_log=error";
+const LEVEL: &str = "log.level";
+/// What says much where nothing is wrong: quinn's list of the addresses it knows warns of each client that comes back
+/// after a restart, and PostgreSQL tells at each start that tables are there already.
+const QUIET: [&str; 2] = ["quinn_proto::bloom_token_log=error", "sqlx::postgres::notice=warn"];
 
 #[cfg(test)]
 mod tests {
