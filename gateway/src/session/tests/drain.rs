@@ -77,3 +77,21 @@ async fn who_registers_while_all_are_sent_away_goes_too() {
         world.gateway.drain(1)
     );
 }
+
+#[tokio::test]
+async fn a_drain_says_when_to_come_back_and_frees_everything() {
+    let world = World::new().await;
+    let (mut alice, _) = world.connect("alice", "phone").await;
+    let gateway = world.gateway.clone();
+    let (code, ()) = tokio::join!(
+        async {
+            let code = alice.closed().await;
+            drop(alice);
+            code
+        },
+        gateway.drain(1_000)
+    );
+    assert_eq!(code, CloseCode::Draining);
+    assert_eq!(world.gateway.hub().live(), 0);
+    assert!(!world.gateway.is_ready());
+}
