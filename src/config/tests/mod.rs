@@ -74,9 +74,11 @@ fn the_pages_name_no_setting_that_is_none() {
     let mut found = 0;
     for page in [OPERATIONS, include_str!("../../../README.md"), include_str!("../../../docs/PROTOCOL.md")] {
         let words = page.split(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '/' | '-')));
-        // The database's files, and what Kafka calls a topic's settings, are called like ours.
+        // Called like settings are the database's files, configurations, and what Kafka sets for a topic.
         let others = |word: &&str| {
-            word.starts_with("store.sqlite") || ["retention.ms", "retention.bytes"].contains(word)
+            word.starts_with("store.sqlite")
+                || word.ends_with(".toml")
+                || ["retention.ms", "retention.bytes"].contains(word)
         };
         let words = words.map(|word| word.trim_end_matches('.')).filter(|word| !others(word));
         for name in words.filter(|word| word.split_once('.').is_some_and(|(first, _)| is_section(first))) {
