@@ -2,7 +2,7 @@
 //! stored to the pusher. It owns the retries of the store (ARCHITECTURE.md "A message's way").
 //!
 //! The embedded log gives one batch at a time; of Kafka's partitions several are in work beside each other, of each
-//! one at a time. The difference is what follows a failure: [`Source`] says it.
+//! one at a time. The difference is what follows a failure: `Source` says it.
 
 mod source;
 #[cfg(test)]
