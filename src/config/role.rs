@@ -46,7 +46,7 @@ impl Role {
     }
 }
 
-/// Without [auth] anybody could be anybody.
+/// Without `[auth]` anybody could be anybody.
 fn verified(config: &Config, role: Role) -> Result<(), Invalid> {
     let mut endpoints = config.listen.endpoints(role);
     let open = endpoints.find(|(_, endpoint)| role.has_gateway() && !endpoint.is_loopback());

@@ -21,7 +21,7 @@ pub type Answers = Pin<Box<dyn Stream<Item = Result<Handed, Status>> + Send>>;
 /// Takes a link: checks whom the pusher means, then works off what it hands over for as long as the link lives.
 ///
 /// Errors: FAILED_PRECONDITION for another gateway or incarnation, INVALID_ARGUMENT for what no pusher says,
-/// RESOURCE_EXHAUSTED beyond [`MAX_LINKS`], UNAVAILABLE when the gateway has ended its lease.
+/// RESOURCE_EXHAUSTED beyond `MAX_LINKS`, UNAVAILABLE when the gateway has ended its lease.
 pub async fn deliver(
     gateway: &Gateway,
     request: Request<Streaming<Handover>>,
