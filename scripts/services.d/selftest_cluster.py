@@ -87,14 +87,15 @@ class Bench:
     def message(self, user: str, sender: Path, listener: Path, text: str) -> None:
         """A message to a user, once it is heard by who listens at another gateway."""
         listening = subprocess.Popen([self.cluster.program(), "tail", "--as", user, "--config", str(listener)],
-                                     stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment())
+                                     stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment())
         try:
             self.cluster.ask_program("send", "--as", "alice", "--to", user, "--config", str(sender), text)
             os.set_blocking(listening.stdout.fileno(), False)
-            heard, deadline = "", time.monotonic() + 60
-            while text not in heard:
+            heard, deadline = b"", time.monotonic() + 60
+            while text.encode() not in heard:
                 check(time.monotonic() < deadline, f"{user} has not heard {text!r} but {heard!r}")
-                heard += listening.stdout.read() or ""
+                # None: nothing has come.
+                heard += listening.stdout.read() or b""
                 time.sleep(0.05)
         finally:
             listening.kill()
