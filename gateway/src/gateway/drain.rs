@@ -50,8 +50,7 @@ pub(super) async fn elsewhere(gateway: &Shared) -> Vec<String> {
 
 /// The addresses of the gateways that take new sessions.
 fn others(leases: Vec<Lease>, own: &str) -> Vec<Arc<str>> {
-    let takes =
-        |lease: &Lease| &*lease.gateway != own && lease.state == State::Up && !lease.public.is_empty();
+    let takes = |lease: &Lease| &*lease.id != own && lease.state == State::Up && !lease.public.is_empty();
     leases.into_iter().filter(takes).map(|lease| lease.public).collect()
 }
 
@@ -62,16 +61,16 @@ const LIMIT: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {
+    use tidegate_pipeline::presence::lease::Role;
+
     use super::*;
 
     #[test]
     fn only_who_takes_sessions_and_says_where_is_an_alternative() {
-        let lease = |gateway: &str, state, public: &str| Lease {
-            gateway: gateway.into(),
-            incarnation: 1,
+        let lease = |id: &str, state, public: &str| Lease {
             state,
-            address: "h:1".into(),
             public: public.into(),
+            ..Lease::new(Role::Gateway, id.into(), "h:1".into())
         };
         let leases = vec![
             lease("own", State::Up, "own:1"),
