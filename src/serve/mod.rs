@@ -176,6 +176,9 @@ impl Running {
             // The last ones who could append: then the log ends, and with it the sequencer.
             drop((edge, log));
             tasks.end_sequencer().await;
+            if let Some(instance) = &instance {
+                instance.end().await;
+            }
             store.close().await.context("closing the store")
         });
         match stopped.await {

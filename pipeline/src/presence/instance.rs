@@ -24,10 +24,9 @@ impl Instance {
         Self { presence, lease: Mutex::new(lease) }
     }
 
-    /// Keeps the lease until `stop`, then ends it.
+    /// Keeps the lease until `stop`.
     pub async fn run(&self, stop: &CancellationToken) {
         stop.run_until_cancelled(keep(&self.presence, self)).await;
-        self.say(self.presence.end_lease(&self.lease()), "the lease runs out by itself").await;
     }
 
     /// Says that the process is about to stop.
@@ -35,6 +34,11 @@ impl Instance {
         self.lease.lock().state = State::Draining;
         let extended = async { self.presence.extend_lease(&self.lease()).await.map(drop) };
         self.say(extended, "the lease is not refreshed").await;
+    }
+
+    /// Ends the lease, when the process does nothing more.
+    pub async fn end(&self) {
+        self.say(self.presence.end_lease(&self.lease()), "the lease runs out by itself").await;
     }
 
     /// Presence is waited for a moment only, and `without` it that happens.
@@ -92,6 +96,8 @@ mod tests {
             stop.cancel();
         };
         tokio::join!(instance.run(&stop), life);
+        assert_eq!(found().await.len(), 1);
+        instance.end().await;
         assert!(found().await.is_empty());
     }
 }
