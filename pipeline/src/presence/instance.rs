@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use tokio::time::error::Elapsed;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
@@ -29,24 +30,18 @@ impl Instance {
         stop.run_until_cancelled(keep(&self.presence, self)).await;
     }
 
-    /// Says that the process is about to stop.
+    /// Says that the process is about to stop. Presence is waited for a moment only, as at the end.
     pub async fn drain(&self) {
         self.lease.lock().state = State::Draining;
-        let extended = async { self.presence.extend_lease(&self.lease()).await.map(drop) };
-        self.say(extended, "the lease is not refreshed").await;
+        if let Err(error) = in_time(self.presence.extend_lease(&self.lease())).await {
+            warn!(error = &error as &dyn std::error::Error, "the lease is not refreshed");
+        }
     }
 
     /// Ends the lease, when the process does nothing more.
     pub async fn end(&self) {
-        self.say(self.presence.end_lease(&self.lease()), "the lease runs out by itself").await;
-    }
-
-    /// Presence is waited for a moment only, and `without` it that happens.
-    async fn say(&self, word: impl Future<Output = Result<(), Unreachable>>, without: &'static str) {
-        match timeout(LIMIT, word).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => warn!(error = &error as &dyn std::error::Error, "{without}"),
-            Err(_) => warn!("{without}"),
+        if let Err(error) = in_time(self.presence.end_lease(&self.lease())).await {
+            warn!(error = &error as &dyn std::error::Error, "the lease runs out by itself");
         }
     }
 }
@@ -59,6 +54,19 @@ impl Holder for Instance {
     fn lost(&self) {
         self.lease.lock().incarnation = draw_incarnation();
     }
+}
+
+async fn in_time<T>(word: impl Future<Output = Result<T, Unreachable>>) -> Result<T, Untold> {
+    Ok(timeout(LIMIT, word).await??)
+}
+
+/// Presence does not know it.
+#[derive(Debug, thiserror::Error)]
+enum Untold {
+    #[error(transparent)]
+    Unreachable(#[from] Unreachable),
+    #[error("presence does not answer within {} s", LIMIT.as_secs())]
+    Silent(#[from] Elapsed),
 }
 
 /// Of the grace period.
