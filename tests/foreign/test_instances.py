@@ -104,8 +104,8 @@ def test_a_backend_balances_over_whatever_is_up(cluster):
         number += 1
     stopper.join(LIMIT_S)
     assert one.process.returncode == 0, one.log.read_text()
-    backend.until([gateway, two, other])
     assert "p" not in {instance.id for instance in backend.instances()}, "its lease has ended with it"
+    backend.until([gateway, two, other])
 
     # One is killed: its lease runs out, and until then what is sent goes to the others.
     two.process.kill()
