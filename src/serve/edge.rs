@@ -68,6 +68,7 @@ impl Edge {
             role: role.of_lease(),
             address: identity::address(config, bound.grpc_address()),
             public: config.listen.public().unwrap_or_default().into(),
+            demo: if config.is_development() { bound.clients.plain_address() } else { "".into() },
             epoch: store.epoch().await.context("the store's epoch")?.into(),
             settings: settings(config),
             auth,

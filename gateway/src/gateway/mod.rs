@@ -48,6 +48,8 @@ pub struct Parts {
     pub address: Arc<str>,
     /// Where clients reach it, `host:port`; empty if it does not say.
     pub public: Arc<str>,
+    /// Where pages reach its plain HTTP, `host:port`; empty outside of development mode.
+    pub demo: Arc<str>,
     /// Names the life of the store's data.
     pub epoch: Arc<str>,
     /// Limits and rates.

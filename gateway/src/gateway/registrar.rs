@@ -85,6 +85,7 @@ pub(crate) fn lease(gateway: &Shared) -> Lease {
         incarnation: gateway.incarnation(),
         state: if gateway.is_stopping() { State::Draining } else { State::Up },
         public: parts.public.clone(),
+        demo: parts.demo.clone(),
         ..Lease::new(parts.role, parts.id.clone(), parts.address.clone())
     }
 }

@@ -20,6 +20,8 @@ pub struct Lease {
     pub public: Arc<str>,
     /// Of the program; empty if it does not say.
     pub version: Arc<str>,
+    /// Where pages reach its plain HTTP, `host:port`; empty outside of development mode.
+    pub demo: Arc<str>,
 }
 
 /// Which parts a process has.
@@ -57,8 +59,16 @@ impl Role {
 impl Lease {
     /// The lease of a process that has just started.
     pub fn new(role: Role, id: Arc<str>, address: Arc<str>) -> Self {
-        let (public, version) = ("".into(), env!("CARGO_PKG_VERSION").into());
-        Self { id, role, incarnation: draw_incarnation(), state: State::Up, address, public, version }
+        Self {
+            id,
+            role,
+            incarnation: draw_incarnation(),
+            state: State::Up,
+            address,
+            public: "".into(),
+            version: env!("CARGO_PKG_VERSION").into(),
+            demo: "".into(),
+        }
     }
 
     /// Whether both are of one life of one process.
@@ -71,7 +81,8 @@ impl Lease {
         self.role.has_gateway() == has_gateway && *self.id == *id
     }
 
-    /// The text kept in presence: `incarnation|state|address|public|role|version`. A later version may append parts.
+    /// The text kept in presence: `incarnation|state|address|public|role|version|demo`. A later version may append
+    /// parts.
     pub(super) fn encode(&self) -> String {
         let state = match self.state {
             State::Up => "UP",
@@ -82,8 +93,8 @@ impl Lease {
             Role::Gateway => "gateway",
             Role::Pipeline => "pipeline",
         };
-        let Self { incarnation, address, public, version, .. } = self;
-        format!("{incarnation}|{state}|{address}|{public}|{role}|{version}")
+        let Self { incarnation, address, public, version, demo, .. } = self;
+        format!("{incarnation}|{state}|{address}|{public}|{role}|{version}|{demo}")
     }
 
     /// The lease of a text; `None` for one that nobody of us wrote, or that a later version means otherwise.
@@ -104,7 +115,8 @@ impl Lease {
             Some(_) => return None,
         };
         let version = parts.next().unwrap_or_default().into();
-        Some(Self { id: id.into(), role, incarnation, state, address, public, version })
+        let demo = parts.next().unwrap_or_default().into();
+        Some(Self { id: id.into(), role, incarnation, state, address, public, version, demo })
     }
 }
 
@@ -124,6 +136,7 @@ mod tests {
                 let lease = Lease {
                     incarnation: u64::MAX,
                     state,
+                    demo: "127.0.0.1:8080".into(),
                     ..Lease::new(role, "process-1".into(), "[::1]:7001".into())
                 };
                 assert_eq!(Lease::decode("process-1", &lease.encode()), Some(lease.clone()));

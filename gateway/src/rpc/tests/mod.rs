@@ -84,6 +84,7 @@ impl World {
             role: Role::Gateway,
             address: "".into(),
             public: "".into(),
+            demo: "".into(),
             epoch: self.store.epoch().await.unwrap().into(),
             settings: Settings::default(),
             auth: Signer::open_or_make(self.folder.path()).unwrap().auth().unwrap(),

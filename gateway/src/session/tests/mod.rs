@@ -85,6 +85,7 @@ impl World {
             role: Role::Serve,
             address: address.into(),
             public: "".into(),
+            demo: "".into(),
             epoch: store.epoch().await.unwrap().into(),
             settings,
             auth: signer.auth().unwrap(),
