@@ -40,9 +40,9 @@ pub(crate) fn run(command: &cli::Store) -> anyhow::Result<()> {
 async fn nobody_serves(config: &Config) -> anyhow::Result<()> {
     let Some(settings) = config.presence.settings() else { return Ok(()) };
     let presence = Presence::Redis(redis::Presence::connect(settings).context("presence.url")?);
-    let leases = presence.leases().await.context("presence.url")?;
-    let gateways: Vec<_> = leases.iter().map(|lease| &*lease.gateway).collect();
-    ensure!(gateways.is_empty(), "{} still serve; stop them and all pipelines first", gateways.join(", "));
+    let leases = presence.instances().await.context("presence.url")?;
+    let live: Vec<_> = leases.iter().map(|lease| &*lease.id).collect();
+    ensure!(live.is_empty(), "{} still serve; stop them and all pipelines first", live.join(", "));
     Ok(())
 }
 

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::stream::{self, Stream};
 use tidegate_pipeline::metrics::Metrics;
-use tidegate_pipeline::presence::lease::{Lease, State};
+use tidegate_pipeline::presence::lease::{Lease, Role};
 use tidegate_pipeline::presence::{Presence, Route, memory};
 use tidegate_pipeline::pusher::Pusher;
 use tidegate_pipeline::pusher::dial::Dialer;
@@ -97,8 +97,7 @@ async fn measure(called: usize, messages: usize, batch: usize) {
             Server::new(Security::default(), rpc::Metrics::default()).with(MsgServiceServer::new(sink));
         servers.spawn(server.serve(vec![listener], CancellationToken::new()));
         let gateway: Arc<str> = format!("gateway-{n}").into();
-        let lease =
-            Lease { gateway: gateway.clone(), incarnation: 1, state: State::Up, address, public: "".into() };
+        let lease = Lease { incarnation: 1, ..Lease::new(Role::Gateway, gateway.clone(), address) };
         presence.begin_lease(&lease).await.unwrap();
         if n < called {
             let device = DeviceId::new(&n.to_string()).unwrap();

@@ -162,6 +162,7 @@ class Process(Service):
             "presence": {"url": cluster.url(redis.Redis())},
             "store": {"url": cluster.url(cluster.store())},
             "rpc": {"token": cluster.secret("processes")},
+            "gateway": {"id": self.name},
         }
 
 
@@ -190,7 +191,7 @@ class Gateway(Process):
             "public_urls": f"https://127.0.0.1:{home.port('quic')}",
             "allowed_origins": self.origins(),
         }
-        return settings | {"gateway": {"id": self.name}, "tls": {"cert_file": str(chain), "key_file": str(key)}}
+        return settings | {"tls": {"cert_file": str(chain), "key_file": str(key)}}
 
     def origins(self) -> list[str]:
         """The demo pages of all gateways: a page goes on with another gateway when its own has gone."""

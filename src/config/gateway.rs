@@ -1,4 +1,4 @@
-//! `[gateway]`: who this process is to others, and where pushers of other processes reach it.
+//! `[gateway]`: who this process is to others, and where they reach it; a pipeline too has these.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -9,7 +9,7 @@ use super::section::{Invalid, section};
 section! {
     /// Of importance only where several processes share presence.
     Gateway {
-        /// The gateway's id; empty: drawn once and kept in the data folder.
+        /// The process's id; empty: drawn once and kept in the data folder, or by a pipeline at each start.
         id: String = String::new(),
         /// `host:port` under which other processes reach `listen.grpc`; empty: the first address of that.
         advertise: String = String::new(),

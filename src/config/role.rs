@@ -2,6 +2,7 @@
 
 use anyhow::anyhow;
 use clap::ValueEnum;
+use tidegate_pipeline::presence::lease;
 
 use super::section::Invalid;
 use super::{Config, gateway, kafka, listen, presence, store};
@@ -26,6 +27,15 @@ impl Role {
     /// Whether messages are put in order and stored here.
     pub(crate) fn has_pipeline(self) -> bool {
         self != Self::Gateway
+    }
+
+    /// As other processes see it.
+    pub(crate) fn of_lease(self) -> lease::Role {
+        match self {
+            Self::Serve => lease::Role::Serve,
+            Self::Gateway => lease::Role::Gateway,
+            Self::Pipeline => lease::Role::Pipeline,
+        }
     }
 
     /// The subcommand.
@@ -84,12 +94,15 @@ fn backends(config: &Config, role: Role) -> Result<(), Invalid> {
         );
         return Err(Invalid::new(presence::URL, problem));
     }
-    if has_presence && role.has_gateway() { reachable(config) } else { Ok(()) }
+    if has_presence { reachable(config, role) } else { Ok(()) }
 }
 
-/// Other processes' pushers must reach this gateway.
-fn reachable(config: &Config) -> Result<(), Invalid> {
+/// Other processes' pushers must reach this gateway, and backends whatever process has gRPC.
+fn reachable(config: &Config, role: Role) -> Result<(), Invalid> {
     let Some(first) = config.listen.grpc.first() else {
+        if !role.has_gateway() {
+            return Ok(());
+        }
         let problem = anyhow!("with presence.url other processes push to this one: give it an address");
         return Err(Invalid::new(listen::GRPC, problem));
     };

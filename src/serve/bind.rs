@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
+use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow};
 use tidegate_certs::Identity;
@@ -109,6 +110,11 @@ impl Clients {
     /// The ports of HTTP and ws.
     pub(super) fn plain_ports(&self) -> Vec<u16> {
         ports(&self.plain)
+    }
+
+    /// The first address of HTTP and ws; empty if there is none.
+    pub(super) fn plain_address(&self) -> Arc<str> {
+        addresses(&self.plain).next().map(|address| address.to_string()).unwrap_or_default().into()
     }
 
     /// The ports of QUIC, WebTransport, HTTPS and wss.

@@ -26,8 +26,8 @@ use tokio::net::TcpListener;
 use super::bind::{Bound, Clients};
 use super::tasks::Tasks;
 use super::{assets, identity, keys};
-use crate::config::Config;
 use crate::config::limits::Limits;
+use crate::config::{Config, Role};
 
 /// The gateway, and what its listeners share.
 pub(super) struct Edge {
@@ -49,7 +49,7 @@ pub(super) struct Shared {
 impl Edge {
     /// Makes the gateway and starts its services; `link` is the end of the pusher of this process.
     pub(super) async fn assemble(
-        config: &Config,
+        (config, role): (&Config, Role),
         bound: &Bound,
         shared: Shared,
         (counted, registry): (&pipeline::Metrics, &mut Registry),
@@ -65,8 +65,10 @@ impl Edge {
         metrics.register(registry);
         let gateway = Gateway::new(Parts {
             id,
+            role: role.of_lease(),
             address: identity::address(config, bound.grpc_address()),
             public: config.listen.public().unwrap_or_default().into(),
+            demo: if config.is_development() { bound.clients.plain_address() } else { "".into() },
             epoch: store.epoch().await.context("the store's epoch")?.into(),
             settings: settings(config),
             auth,

@@ -22,15 +22,12 @@ pub(super) fn id(config: &Config, role: Role) -> anyhow::Result<Arc<str>> {
     kept(&path).with_context(|| format!("the gateway's id in {}", path.display())).map(Into::into)
 }
 
-/// Where other processes reach `listen.grpc`, of which the first address is `bound`; empty: they do not.
+/// Where others reach `listen.grpc`, of which the first address is `bound`; empty: nobody knows.
 pub(super) fn address(config: &Config, bound: Option<SocketAddr>) -> Arc<str> {
-    if config.presence.url.is_none() {
-        return "".into();
-    }
     match bound {
         _ if !config.gateway.advertise.is_empty() => config.gateway.advertise.as_str().into(),
-        Some(address) => address.to_string().into(),
-        None => "".into(),
+        Some(address) if !address.ip().is_unspecified() => address.to_string().into(),
+        _ => "".into(),
     }
 }
 
@@ -83,13 +80,14 @@ mod tests {
     }
 
     #[test]
-    fn others_are_told_an_address_only_where_there_are_others() {
+    fn others_are_told_an_address_that_can_be_called_or_none() {
         let mut config = Config::default();
         let bound = Some("127.0.0.1:7".parse().unwrap());
-        assert_eq!(&*address(&config, bound), "");
-        config.presence.url = Some("redis://h".parse().unwrap_or_else(|never| match never {}));
         assert_eq!(&*address(&config, bound), "127.0.0.1:7");
         assert_eq!(&*address(&config, None), "");
+        for everywhere in ["0.0.0.0:7", "[::]:7"] {
+            assert_eq!(&*address(&config, Some(everywhere.parse().unwrap())), "");
+        }
         config.gateway.advertise = "node-1:5".to_owned();
         assert_eq!(&*address(&config, bound), "node-1:5");
     }

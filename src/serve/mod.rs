@@ -21,6 +21,8 @@ use anyhow::Context as _;
 use prometheus_client::registry::Registry;
 use tidegate_pipeline::log::Log;
 use tidegate_pipeline::metrics;
+use tidegate_pipeline::presence::instance::Instance;
+use tidegate_pipeline::presence::lease::Lease;
 use tidegate_pipeline::pusher::dial::Dialer;
 use tidegate_pipeline::pusher::link;
 use tidegate_pipeline::rpc::{Health, Server};
@@ -63,6 +65,8 @@ struct Process {
     log: Log,
     /// With a gateway.
     edge: Option<Edge>,
+    /// Without one, where others may call.
+    instance: Option<Arc<Instance>>,
     operator: Operator,
     server: Server,
     tasks: Tasks,
@@ -90,7 +94,7 @@ impl Process {
         };
         let edge = if role.has_gateway() {
             let metrics = (&counted, &mut registry);
-            Some(Edge::assemble(config, bound, shared, metrics, receiver, &mut tasks).await?)
+            Some(Edge::assemble((config, role), bound, shared, metrics, receiver, &mut tasks).await?)
         } else {
             None
         };
@@ -103,6 +107,10 @@ impl Process {
         }
         let gateway = edge.as_ref().map(Edge::gateway);
         let operator = Operator::new(gateway.cloned(), store.clone(), registry, tasks.entrance.clone());
+        let instance = bound.grpc_address().filter(|_| !role.has_gateway()).map(|bound| {
+            let lease = Lease::new(role.of_lease(), id.clone(), identity::address(config, Some(bound)));
+            Arc::new(Instance::new(presence.clone(), lease))
+        });
         let parts = rpc::Parts {
             role,
             id: id.clone(),
@@ -115,11 +123,11 @@ impl Process {
             sampling: config.trace.sampling(),
         };
         let server = rpc::server(parts, &tasks);
-        Ok(Self { id, role, store, log, edge, operator, server, tasks })
+        Ok(Self { id, role, store, log, edge, instance, operator, server, tasks })
     }
 
     fn listen(self, config: &Config, bound: Bound) -> anyhow::Result<Running> {
-        let Self { id, role, store, log, mut edge, operator, server, mut tasks } = self;
+        let Self { id, role, store, log, mut edge, instance, operator, server, mut tasks } = self;
         let identity = edge.as_ref().map(Edge::certificate);
         bound.announce(config, role, &id, identity.as_deref());
         operator::listen(operator, bound.admin, &mut tasks);
@@ -127,7 +135,11 @@ impl Process {
         if let Some(edge) = &mut edge {
             edge.listen(config, bound.clients, &mut tasks)?;
         }
-        Ok(Running { store, log, edge, health, tasks })
+        if let Some(instance) = instance.clone() {
+            let stop = tasks.services.clone();
+            tasks.run(async move { instance.run(&stop).await });
+        }
+        Ok(Running { store, log, edge, instance, health, tasks })
     }
 }
 
@@ -136,6 +148,7 @@ struct Running {
     store: Store,
     log: Log,
     edge: Option<Edge>,
+    instance: Option<Arc<Instance>>,
     health: Health,
     tasks: Tasks,
 }
@@ -148,10 +161,13 @@ impl Running {
     /// Nobody new, sessions sent away, connections closed, cursors and routes written, the log worked off or its
     /// partitions handed over, the store closed.
     async fn stop(self, grace: Duration) -> anyhow::Result<()> {
-        let Self { store, log, edge, health, mut tasks } = self;
+        let Self { store, log, edge, instance, health, mut tasks } = self;
         let stopped = timeout(grace, async {
             tasks.entrance.cancel();
             health.set(false).await;
+            if let Some(instance) = &instance {
+                instance.drain().await;
+            }
             if let Some(edge) = &edge {
                 edge.drain().await;
             }
@@ -160,6 +176,9 @@ impl Running {
             // The last ones who could append: then the log ends, and with it the sequencer.
             drop((edge, log));
             tasks.end_sequencer().await;
+            if let Some(instance) = &instance {
+                instance.end().await;
+            }
             store.close().await.context("closing the store")
         });
         match stopped.await {

@@ -9,7 +9,7 @@ use tidegate_pipeline::log::Log;
 use tidegate_pipeline::metrics::Metrics;
 use tidegate_pipeline::presence::Presence;
 use tidegate_pipeline::rpc::push::Own;
-use tidegate_pipeline::rpc::{Health, Security, Server, chat, db, push};
+use tidegate_pipeline::rpc::{Health, Security, Server, chat, db, push, registry};
 use tidegate_pipeline::store::Store;
 use tidegate_pipeline::submit::Submitter;
 use tidegate_pipeline::trace::Sampling;
@@ -39,7 +39,8 @@ pub(super) fn server(parts: Parts<'_>, tasks: &Tasks) -> Server {
     let submitter = Submitter::new(log, metrics.clone(), sampling);
     let mut server = Server::new(security.clone(), metrics.rpc.clone())
         .with(chat::service(submitter, store.clone()))
-        .with(push::service(presence, security, own));
+        .with(push::service(presence.clone(), security, own))
+        .with(registry::service(presence));
     if role.has_pipeline() {
         server = server.with(db::service(store, metrics));
     }

@@ -38,7 +38,7 @@ async fn composed_processes_lack_nothing_but_their_backends() {
     let place = Place::new();
     let composed = composed();
     let names: Vec<_> = composed.keys().map(String::as_str).collect();
-    assert_eq!(names, ["gateway-1", "gateway-2", "pipeline"]);
+    assert_eq!(names, ["gateway-1", "gateway-2", "pipeline-1", "pipeline-2"]);
     let checks = composed.iter().map(async |(name, (role, variables))| {
         assert!(variables.len() > 5, "{name}: {variables:?}");
         let variables: Vec<_> = variables.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();

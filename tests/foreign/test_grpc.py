@@ -19,13 +19,20 @@ from tidegate.v1.services_pb2 import (
     DrainRequest,
     GetHeadsRequest,
     GetStatusRequest,
+    Instance,
     KickRequest,
-    ListGatewaysRequest,
+    ListInstancesRequest,
     ListSessionsRequest,
     SendMsgRequest,
     SendMsgToUserRequest,
 )
-from tidegate.v1.services_pb2_grpc import AdminServiceStub, ChatServiceStub, DbServiceStub, PushServiceStub
+from tidegate.v1.services_pb2_grpc import (
+    AdminServiceStub,
+    ChatServiceStub,
+    DbServiceStub,
+    PushServiceStub,
+    RegistryServiceStub,
+)
 
 from certificates import Authority, write
 from conftest import TRANSPORTS, World
@@ -34,7 +41,7 @@ from transport import LIMIT_S
 
 PAGE = (Path(__file__).parents[2] / "docs/GRPC.md").read_text()
 TOKEN = "change-me-to-something-long"
-OURS = {"AdminService", "ChatService", "DbService", "MsgService", "PushService"}
+OURS = {"AdminService", "ChatService", "DbService", "MsgService", "PushService", "RegistryService"}
 SERVING, NOT_SERVING = HealthCheckResponse.SERVING, HealthCheckResponse.NOT_SERVING
 
 
@@ -200,9 +207,11 @@ async def test_operators_list_and_kick(world, channel, transport):
         page.page_token = answer.next_page_token
     assert set(ids.values()) <= everybody
     status = await admin.GetStatus(GetStatusRequest(), timeout=LIMIT_S)
-    assert status.sessions == len(everybody) and not status.gateway.draining
-    gateways = (await admin.ListGateways(ListGatewaysRequest(), timeout=LIMIT_S)).gateways
-    assert [gateway.id for gateway in gateways] == [status.gateway.id]
+    assert status.sessions == len(everybody) and status.gateway.state == Instance.STATE_UP
+    registry = RegistryServiceStub(channel)
+    assert list((await registry.ListInstances(ListInstancesRequest(), timeout=LIMIT_S)).instances) == [status.gateway]
+    assert status.gateway.address == world.server.grpc
+    assert list(status.gateway.roles) == [Instance.ROLE_GATEWAY, Instance.ROLE_PIPELINE]
 
     assert (await admin.Kick(KickRequest(session_id=ids["tablet"]), timeout=LIMIT_S)).sessions == 1
     await other.next(lambda frame: frame.WhichOneof("kind") in ("go_away", "error"), "the last frame")
@@ -243,7 +252,7 @@ async def test_the_token_is_asked_for_and_the_pages_example_works(own_server, ca
             error = await refused(chat.GetHeads(heads, metadata=metadata, timeout=LIMIT_S))
             assert error.code() == grpc.StatusCode.UNAUTHENTICATED, shown
         await chat.GetHeads(heads, metadata=[("authorization", f"Bearer {TOKEN}")], timeout=LIMIT_S)
-    (example,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+    example, _ = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
     assert "127.0.0.1:50051" in example and TOKEN in example
     exec(example.replace("127.0.0.1:50051", server.grpc), {})
     assert re.fullmatch("[0-9a-f]{32}\n", capsys.readouterr().out)

@@ -3,7 +3,7 @@
 import type { Endpoints } from "../sdk";
 
 /** Of the server that the page came from; the other gateways of its cluster stand in for it when it is gone. */
-let known: { own: Endpoints; others: string[] } | undefined;
+let known: { own: Endpoints; others: Alternative[] } | undefined;
 const tokens = new Map<string, string>();
 
 /** A development token for a user; while the page's own server is gone, the last one: it is good at each gateway. */
@@ -17,7 +17,10 @@ export async function fetchToken(user: string): Promise<string> {
   return tokens.get(user) ?? "";
 }
 
-/** Where to connect. Asked for at each connect: the development certificate is renewed now and then. */
+/**
+ * Where to connect. Asked for at each connect: the development certificate is renewed now and then. By WebSocket to another
+ * gateway without TLS, since no WebSocket can be told to believe that certificate.
+ */
 export async function fetchEndpoints(): Promise<Endpoints> {
   try {
     const answer = await fetchJson<ConnectAnswer>("/demo/connect");
@@ -31,7 +34,8 @@ export async function fetchEndpoints(): Promise<Endpoints> {
   } catch (error) {
     const other = known?.others[Math.floor(Math.random() * known.others.length)];
     if (!known || !other) throw error;
-    return { ...known.own, webtransport: `https://${other}/wt`, websocket: `wss://${other}/ws` };
+    const websocket = other.plain ? `ws://${other.plain}/ws` : `wss://${other.secure}/ws`;
+    return { ...known.own, webtransport: `https://${other.secure}/wt`, websocket };
   }
 }
 
@@ -39,7 +43,13 @@ interface ConnectAnswer {
   webtransport?: string;
   websocket: string;
   cert_sha256?: string;
-  alternatives?: string[];
+  alternatives?: Alternative[];
+}
+
+/** Another gateway of the cluster: `host:port` over TLS, and without it, where pages reach it so. */
+interface Alternative {
+  secure: string;
+  plain: string;
 }
 
 async function fetchJson<T>(path: string): Promise<T> {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tidegate_certs::CertResolver;
+use tidegate_pipeline::presence::lease::Lease;
 use tidegate_pipeline::submit::{Submitted, Submitter};
 use tidegate_proto::Refusal;
 use tidegate_proto::id::UserId;
@@ -79,12 +80,13 @@ impl http::Backend for Backend {
                 alternatives: Vec::new(),
             };
         };
+        // Asked for by a person's page, at each connect.
+        let elsewhere = Box::pin(drain::elsewhere(&self.0.gateway.0)).await;
         http::DemoConnect {
             webtransport: development.webtransport.clone(),
             websocket: development.websocket.clone(),
             cert_sha256: development.certificates.current().sha256().to_base64(),
-            // Asked for by a person's page, at each connect.
-            alternatives: Box::pin(drain::elsewhere(&self.0.gateway.0)).await,
+            alternatives: elsewhere.iter().map(alternative).collect(),
         }
     }
 }
@@ -94,6 +96,10 @@ impl http::Refusals for Backend {
         tracing::debug!(reason, "request refused");
         self.0.gateway.0.parts.metrics.http_refused(reason);
     }
+}
+
+fn alternative(lease: &Lease) -> http::DemoAlternative {
+    http::DemoAlternative { secure: lease.public.to_string(), plain: lease.demo.to_string() }
 }
 
 fn only_in_development() -> Refusal {

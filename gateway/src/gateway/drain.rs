@@ -33,7 +33,8 @@ pub(super) async fn announce(gateway: &Shared) {
     });
     match announced.await {
         Ok(Ok(leases)) => {
-            let _ = gateway.alternatives.0.set(others(leases, &gateway.parts.id));
+            let others = others(leases, &gateway.parts.id).into_iter().map(|lease| lease.public);
+            let _ = gateway.alternatives.0.set(others.collect());
         }
         Ok(Err(error)) => {
             warn!(error = &error as &dyn std::error::Error, "no other gateways are named to clients");
@@ -42,17 +43,16 @@ pub(super) async fn announce(gateway: &Shared) {
     }
 }
 
-/// Where else clients may go now; nowhere, if presence does not say so in a moment.
-pub(super) async fn elsewhere(gateway: &Shared) -> Vec<String> {
+/// The gateways to which clients may go now; none, if presence does not say so in a moment.
+pub(super) async fn elsewhere(gateway: &Shared) -> Vec<Lease> {
     let Ok(Ok(leases)) = timeout(LIMIT, gateway.parts.presence.leases()).await else { return Vec::new() };
-    others(leases, &gateway.parts.id).into_iter().map(|address| address.to_string()).collect()
+    others(leases, &gateway.parts.id)
 }
 
-/// The addresses of the gateways that take new sessions.
-fn others(leases: Vec<Lease>, own: &str) -> Vec<Arc<str>> {
-    let takes =
-        |lease: &Lease| &*lease.gateway != own && lease.state == State::Up && !lease.public.is_empty();
-    leases.into_iter().filter(takes).map(|lease| lease.public).collect()
+/// The gateways that take new sessions and say where.
+fn others(mut leases: Vec<Lease>, own: &str) -> Vec<Lease> {
+    leases.retain(|lease| &*lease.id != own && lease.state == State::Up && !lease.public.is_empty());
+    leases
 }
 
 /// As many as clients try.
@@ -62,16 +62,16 @@ const LIMIT: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {
+    use tidegate_pipeline::presence::lease::Role;
+
     use super::*;
 
     #[test]
     fn only_who_takes_sessions_and_says_where_is_an_alternative() {
-        let lease = |gateway: &str, state, public: &str| Lease {
-            gateway: gateway.into(),
-            incarnation: 1,
+        let lease = |id: &str, state, public: &str| Lease {
             state,
-            address: "h:1".into(),
             public: public.into(),
+            ..Lease::new(Role::Gateway, id.into(), "h:1".into())
         };
         let leases = vec![
             lease("own", State::Up, "own:1"),
@@ -79,7 +79,8 @@ mod tests {
             lease("leaving", State::Draining, "leaving:1"),
             lease("silent", State::Up, ""),
         ];
-        assert_eq!(others(leases, "own"), ["other:1".into()]);
+        let named: Vec<_> = others(leases, "own").into_iter().map(|lease| lease.public).collect();
+        assert_eq!(named, ["other:1".into()]);
     }
 
     #[test]

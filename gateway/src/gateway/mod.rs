@@ -14,6 +14,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use tidegate_pipeline::log::Log;
 use tidegate_pipeline::presence::Presence;
+use tidegate_pipeline::presence::lease::{Role, draw_incarnation};
 use tidegate_pipeline::pusher::link::Receiver;
 use tidegate_pipeline::record::Origin;
 use tidegate_pipeline::store::Store;
@@ -41,10 +42,14 @@ pub struct Gateway(Arc<Shared>);
 pub struct Parts {
     /// The gateway's id; it stands in Welcome and in presence.
     pub id: Arc<str>,
+    /// What the process is, beside the gateway.
+    pub role: Role,
     /// Where pushers of other processes reach it, `host:port`; empty if there are none.
     pub address: Arc<str>,
     /// Where clients reach it, `host:port`; empty if it does not say.
     pub public: Arc<str>,
+    /// Where pages reach its plain HTTP, `host:port`; empty outside of development mode.
+    pub demo: Arc<str>,
     /// Names the life of the store's data.
     pub epoch: Arc<str>,
     /// Limits and rates.
@@ -88,7 +93,7 @@ impl Gateway {
             hub: Hub::new(),
             cursors: cursors::Cursors::default(),
             registrations: registrations::Registrations::default(),
-            incarnation: AtomicU64::new(new_incarnation()),
+            incarnation: AtomicU64::new(draw_incarnation()),
             redrawn: Notify::new(),
             heads: heads::Fresh::default(),
             next_session: AtomicU64::new(1),
@@ -167,7 +172,7 @@ impl Shared {
     }
 
     pub(crate) fn draw_incarnation(&self) {
-        self.incarnation.store(new_incarnation(), Ordering::Release);
+        self.incarnation.store(draw_incarnation(), Ordering::Release);
         self.redrawn.notify_waiters();
     }
 
@@ -201,11 +206,6 @@ impl Accept for Gateway {
         // The one place that spawns sessions; a panic ends its own only, and its guards clean up.
         self.0.sessions.spawn(session::run(self.0.clone(), transport));
     }
-}
-
-/// As a number of SQL and of JSON it stays positive.
-fn new_incarnation() -> u64 {
-    rand::random_range(1..=u64::MAX >> 1)
 }
 
 /// ms since 1970.

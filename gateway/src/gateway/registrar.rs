@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use tidegate_pipeline::presence::control::Control;
+use tidegate_pipeline::presence::keeper::{EXTEND_EVERY, Holder, keep};
 use tidegate_pipeline::presence::lease::{Lease, State};
 use tidegate_pipeline::presence::{Registration, Route, Unreachable};
 use tidegate_proto::v1::CloseCode;
-use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+use tokio::time::{interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::warn;
 
 use super::Shared;
 use super::registrations::Row;
@@ -19,7 +20,7 @@ use crate::hub::mailbox::Notice;
 /// Works until `stop`; then drops the routes that are left, and the lease.
 pub(crate) async fn run(gateway: &Shared, stop: &CancellationToken) {
     tokio::join!(
-        stop.run_until_cancelled(keep_lease(gateway)),
+        stop.run_until_cancelled(keep(&gateway.parts.presence, gateway)),
         stop.run_until_cancelled(register_due(gateway)),
         stop.run_until_cancelled(hear(gateway)),
         stop.run_until_cancelled(drop_gone(gateway)),
@@ -57,50 +58,35 @@ pub(crate) async fn displace(gateway: &Shared, old: &Route) {
     }
 }
 
-/// Refreshes the lease. One that is gone was not extended in time, or presence was emptied: whatever was registered may
-/// be gone too, and is registered again under a new incarnation.
-async fn keep_lease(gateway: &Shared) {
-    let presence = &gateway.parts.presence;
-    let mut tick = interval(EXTEND_EVERY);
-    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut begun = false;
-    loop {
-        tick.tick().await;
-        let kept = if begun { presence.extend_lease(&lease(gateway)).await } else { Ok(false) };
-        let result = match kept {
-            Ok(true) => Ok(()),
-            Ok(false) => {
-                if begun {
-                    info!("the lease was lost: all sessions are registered again");
-                    gateway.draw_incarnation();
-                }
-                begin(gateway).await.inspect(|()| begun = true)
-            }
-            Err(error) => Err(error),
-        };
-        if let Err(error) = result {
-            gateway.parts.metrics.presence_unreachable.inc();
-            warn!(error = &error as &dyn std::error::Error, "the lease is not refreshed");
-        }
+/// With a lost lease, whatever was registered may be gone too: it is registered again under the new incarnation.
+impl Holder for Shared {
+    fn lease(&self) -> Lease {
+        lease(self)
     }
-}
 
-async fn begin(gateway: &Shared) -> Result<(), Unreachable> {
-    gateway.parts.presence.begin_lease(&lease(gateway)).await?;
-    gateway.registrations.register_all(Some(gateway.incarnation()));
-    gateway.heads.check_all();
-    Ok(())
+    fn lost(&self) {
+        self.draw_incarnation();
+    }
+
+    fn begun(&self) {
+        self.registrations.register_all(Some(self.incarnation()));
+        self.heads.check_all();
+    }
+
+    fn unanswered(&self) {
+        self.parts.metrics.presence_unreachable.inc();
+    }
 }
 
 /// What the lease says now.
 pub(crate) fn lease(gateway: &Shared) -> Lease {
     let parts = &gateway.parts;
     Lease {
-        gateway: parts.id.clone(),
         incarnation: gateway.incarnation(),
         state: if gateway.is_stopping() { State::Draining } else { State::Up },
-        address: parts.address.clone(),
         public: parts.public.clone(),
+        demo: parts.demo.clone(),
+        ..Lease::new(parts.role, parts.id.clone(), parts.address.clone())
     }
 }
 
@@ -237,8 +223,6 @@ fn replaced() -> Notice {
     Notice { code: CloseCode::Replaced, message, retry_after_ms: 0 }
 }
 
-/// A lease lives 10 s.
-const EXTEND_EVERY: Duration = Duration::from_secs(3);
 const COMPARE_EVERY: Duration = Duration::from_secs(60);
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// For the routes and the lease at the stop: less than links are waited for (`tidegate_pipeline::rpc::Server`).

@@ -83,8 +83,17 @@ pub struct DemoConnect {
     pub websocket: String,
     /// The certificate's SHA-256 in base64, for `serverCertificateHashes`.
     pub cert_sha256: String,
-    /// Where the page may go when this gateway is gone, `host:port` of other gateways.
-    pub alternatives: Vec<String>,
+    /// Where the page may go when this gateway is gone.
+    pub alternatives: Vec<DemoAlternative>,
+}
+
+/// Another gateway, as `host:port`.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct DemoAlternative {
+    /// WebTransport and wss.
+    pub secure: String,
+    /// ws; empty: it has none.
+    pub plain: String,
 }
 
 /// What the edge does and for whom.

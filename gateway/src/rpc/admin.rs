@@ -3,15 +3,14 @@
 use std::sync::Arc;
 
 use tidegate_pipeline::presence::control::Control;
-use tidegate_pipeline::presence::lease::{Lease, State};
 use tidegate_pipeline::presence::{Route, Routes, Unreachable};
+use tidegate_pipeline::rpc::registry;
 use tidegate_pipeline::rpc::server::MAX_REQUEST_BYTES;
 use tidegate_pipeline::rpc::status;
 use tidegate_pipeline::rpc::v1::admin_service_server::{AdminService, AdminServiceServer};
 use tidegate_pipeline::rpc::v1::{
-    self, DrainRequest, DrainResponse, GetStatusRequest, GetStatusResponse, KickRequest, KickResponse,
-    ListGatewaysRequest, ListGatewaysResponse, ListSessionsRequest, ListSessionsResponse, SessionInfo,
-    kick_request,
+    DrainRequest, DrainResponse, GetStatusRequest, GetStatusResponse, KickRequest, KickResponse,
+    ListSessionsRequest, ListSessionsResponse, SessionInfo, kick_request,
 };
 use tidegate_proto::id::{DeviceId, UserId};
 use tokio_util::sync::CancellationToken;
@@ -38,20 +37,11 @@ pub fn service(gateway: &Gateway, drain: CancellationToken) -> AdminServiceServe
 impl AdminService for Admin {
     async fn get_status(&self, _: Request<GetStatusRequest>) -> Result<Response<GetStatusResponse>, Status> {
         Ok(Response::new(GetStatusResponse {
-            gateway: Some(gateway_info(&registrar::lease(&self.gateway))),
+            gateway: Some(registry::instance(&registrar::lease(&self.gateway))),
             sessions: self.live(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             epoch: self.gateway.parts.epoch.to_string(),
         }))
-    }
-
-    async fn list_gateways(
-        &self,
-        _: Request<ListGatewaysRequest>,
-    ) -> Result<Response<ListGatewaysResponse>, Status> {
-        let mut leases = self.gateway.parts.presence.leases().await.map_err(|error| unknown(&error))?;
-        leases.sort_by(|one, other| one.gateway.cmp(&other.gateway));
-        Ok(Response::new(ListGatewaysResponse { gateways: leases.iter().map(gateway_info).collect() }))
     }
 
     async fn list_sessions(
@@ -137,7 +127,7 @@ impl Admin {
             return Ok(u32::from(is_here));
         }
         let leases = self.gateway.parts.presence.leases().await.map_err(|error| unknown(&error))?;
-        if !leases.iter().any(|lease| &*lease.gateway == gateway && lease.incarnation == incarnation) {
+        if !leases.iter().any(|lease| &*lease.id == gateway && lease.incarnation == incarnation) {
             return Ok(0);
         }
         self.tell(gateway, incarnation, session).await?;
@@ -176,16 +166,6 @@ fn parse(user: &str) -> Result<UserId, Status> {
 fn unknown(error: &Unreachable) -> Status {
     warn!(error = error as &dyn std::error::Error, "gRPC: other gateways are not known");
     status::unavailable("presence does not answer; what other gateways hold is not known")
-}
-
-fn gateway_info(lease: &Lease) -> v1::Gateway {
-    v1::Gateway {
-        id: lease.gateway.to_string(),
-        incarnation: lease.incarnation,
-        draining: lease.state == State::Draining,
-        address: lease.address.to_string(),
-        public: lease.public.to_string(),
-    }
 }
 
 fn session_info((user, device, route): &Row) -> SessionInfo {

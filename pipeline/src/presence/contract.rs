@@ -3,13 +3,12 @@
 use tidegate_proto::id::{DeviceId, UserId};
 
 use super::control::Control;
-use super::lease::{Lease, State};
+use super::lease::{Lease, Role, State};
 use super::{Presence, Registration, Route};
 
 /// The lease of a gateway for tests; routes of [`route`] count under it.
 pub(crate) fn lease(gateway: &str) -> Lease {
-    let address = "127.0.0.1:1".into();
-    Lease { gateway: gateway.into(), incarnation: 7, state: State::Up, address, public: "".into() }
+    Lease { incarnation: 7, ..Lease::new(Role::Gateway, gateway.into(), "127.0.0.1:1".into()) }
 }
 
 /// A route of a session for tests.
@@ -30,6 +29,7 @@ pub(crate) async fn run(presence: &Presence) {
     nobody_asked_nobody_found(presence).await;
     the_last_of_many_has_the_device(presence).await;
     a_lease_is_its_incarnations(presence).await;
+    a_pipeline_is_found_and_is_no_gateway(presence).await;
 }
 
 fn device(name: &str) -> DeviceId {
@@ -129,7 +129,7 @@ async fn the_last_of_many_has_the_device(presence: &Presence) {
 }
 
 async fn a_lease_is_its_incarnations(presence: &Presence) {
-    let old = Lease { gateway: "gateway-3".into(), ..lease("") };
+    let old = lease("gateway-3");
     let new = Lease { incarnation: 8, ..old.clone() };
     assert!(!presence.extend_lease(&old).await.unwrap(), "it has not begun");
     presence.begin_lease(&old).await.unwrap();
@@ -141,10 +141,46 @@ async fn a_lease_is_its_incarnations(presence: &Presence) {
     presence.end_lease(&old).await.unwrap();
     assert!(presence.leases().await.unwrap().contains(&new), "who ends late ends only his own");
     presence.forget("gateway-3");
-    assert_eq!(presence.lease(&new.gateway).await.unwrap().as_ref(), Some(&new));
+    assert_eq!(presence.lease(&new.id).await.unwrap().as_ref(), Some(&new));
     presence.end_lease(&new).await.unwrap();
     presence.forget("gateway-3");
-    assert_eq!(presence.lease(&new.gateway).await.unwrap(), None);
-    assert!(!presence.leases().await.unwrap().iter().any(|lease| *lease.gateway == *"gateway-3"));
+    assert_eq!(presence.lease(&new.id).await.unwrap(), None);
+    assert!(!presence.leases().await.unwrap().iter().any(|lease| *lease.id == *"gateway-3"));
     presence.tell("gateway-3", Control::Displaced { incarnation: 8, session: 1 }).await.unwrap();
+}
+
+/// Though it may have the id of one.
+async fn a_pipeline_is_found_and_is_no_gateway(presence: &Presence) {
+    let gateway = Lease { role: Role::Serve, ..lease("process-1") };
+    let pipeline = Lease { role: Role::Pipeline, address: "127.0.0.1:2".into(), ..lease("process-1") };
+    let alone = Lease { role: Role::Pipeline, ..lease("process-0") };
+    for lease in [&alone, &pipeline, &gateway] {
+        presence.begin_lease(lease).await.unwrap();
+    }
+    let found = async || {
+        let mut found = presence.instances().await.unwrap();
+        found.retain(|lease| lease.id.starts_with("process-"));
+        found
+    };
+    assert_eq!(found().await, [alone.clone(), gateway.clone(), pipeline.clone()]);
+    let gateways = presence.leases().await.unwrap();
+    assert!(gateways.contains(&gateway) && gateways.iter().all(|lease| lease.role.has_gateway()));
+    assert_eq!(presence.lease(&pipeline.id).await.unwrap().as_ref(), Some(&gateway));
+    assert_eq!(presence.lease(&alone.id).await.unwrap(), None, "nothing leads to a pipeline");
+
+    let draining = Lease { state: State::Draining, ..pipeline };
+    assert!(presence.extend_lease(&draining).await.unwrap());
+    assert_eq!(found().await, [alone.clone(), gateway.clone(), draining.clone()]);
+    presence.end_lease(&draining).await.unwrap();
+    assert_eq!(found().await, [alone.clone(), gateway.clone()]);
+    // A route names an id; the pipeline's lease does not bring it to life.
+    let row = Route { incarnation: alone.incarnation, ..route(&alone.id, 50, 1) };
+    register(presence, "grace", "phone", &row).await;
+    if let Presence::Redis(_) = presence {
+        assert!(routes(presence, "grace").await.is_empty());
+    }
+    for lease in [alone, gateway] {
+        presence.end_lease(&lease).await.unwrap();
+    }
+    assert!(found().await.is_empty());
 }

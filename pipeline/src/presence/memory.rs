@@ -70,35 +70,37 @@ impl Presence {
 
     pub(super) fn begin_lease(&self, lease: &Lease) {
         let mut leases = self.leases.lock();
-        leases.retain(|other| other.gateway != lease.gateway);
+        leases.retain(|other| !other.is_of(lease.role.has_gateway(), &lease.id));
         leases.push(lease.clone());
     }
 
     pub(super) fn extend_lease(&self, lease: &Lease) -> bool {
         let mut leases = self.leases.lock();
-        let kept = leases.iter_mut().find(|kept| is_same(kept, lease));
+        let kept = leases.iter_mut().find(|kept| kept.is_same(lease));
         kept.map(|kept| *kept = lease.clone()).is_some()
     }
 
     pub(super) fn end_lease(&self, lease: &Lease) {
-        self.leases.lock().retain(|kept| !is_same(kept, lease));
+        self.leases.lock().retain(|kept| !kept.is_same(lease));
     }
 
     pub(super) fn leases(&self) -> Vec<Lease> {
+        let mut leases = self.instances();
+        leases.retain(|lease| lease.role.has_gateway());
+        leases
+    }
+
+    pub(super) fn instances(&self) -> Vec<Lease> {
         self.leases.lock().clone()
     }
 
     pub(super) fn lease(&self, gateway: &str) -> Option<Lease> {
-        self.leases.lock().iter().find(|lease| *lease.gateway == *gateway).cloned()
+        self.leases.lock().iter().find(|lease| lease.is_of(true, gateway)).cloned()
     }
 
     fn shard(&self, user: &UserId) -> &Mutex<HashMap<UserId, Routes>> {
         &self.shards[self.hasher.hash_one(user) as usize % SHARDS]
     }
-}
-
-fn is_same(one: &Lease, other: &Lease) -> bool {
-    one.gateway == other.gateway && one.incarnation == other.incarnation
 }
 
 /// Enough that two cores seldom meet.

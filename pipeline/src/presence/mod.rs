@@ -1,7 +1,9 @@
-//! Presence: which gateway holds a user's sessions (ARCHITECTURE.md "Presence and links"). Rows are compared by
-//! attempt: the higher one wins everywhere, and nobody removes a row that is not his own.
+//! Presence: which processes live, and which gateway holds a user's sessions (ARCHITECTURE.md "Presence and links").
+//! Rows are compared by attempt: the higher one wins everywhere, and nobody removes a row that is not his own.
 
 pub mod control;
+pub mod instance;
+pub mod keeper;
 pub mod lease;
 pub mod memory;
 pub mod redis;
@@ -117,7 +119,8 @@ impl Presence {
         }
     }
 
-    /// Begins the lease of a gateway, over any other of its id.
+    /// Begins the lease of a process, over any other of its id: of a gateway's among gateways, of a pipeline's among
+    /// pipelines.
     pub async fn begin_lease(&self, lease: &Lease) -> Result<(), Unreachable> {
         match self {
             Self::Memory(presence) => presence.begin_lease(lease),
@@ -126,8 +129,7 @@ impl Presence {
         Ok(())
     }
 
-    /// Prolongs a lease, with what it says now; to be called every 3 s. False if it is gone, or another's by now: the
-    /// gateway then draws a new incarnation and registers all its sessions again.
+    /// Prolongs a lease, with what it says now. False if it is gone, or another's by now.
     pub async fn extend_lease(&self, lease: &Lease) -> Result<bool, Unreachable> {
         match self {
             Self::Memory(presence) => Ok(presence.extend_lease(lease)),
@@ -144,12 +146,24 @@ impl Presence {
         Ok(())
     }
 
-    /// The gateways that live.
+    /// The gateways that live: where routes lead.
     pub async fn leases(&self) -> Result<Vec<Lease>, Unreachable> {
         match self {
             Self::Memory(presence) => Ok(presence.leases()),
             Self::Redis(presence) => Ok(Box::pin(presence.leases()).await?),
         }
+    }
+
+    /// All processes that live, in the order of their ids; a gateway before a pipeline of the same.
+    pub async fn instances(&self) -> Result<Vec<Lease>, Unreachable> {
+        let mut instances = match self {
+            Self::Memory(presence) => presence.instances(),
+            Self::Redis(presence) => Box::pin(presence.instances()).await?,
+        };
+        instances.sort_by(|one, other| {
+            one.id.cmp(&other.id).then(other.role.has_gateway().cmp(&one.role.has_gateway()))
+        });
+        Ok(instances)
     }
 
     /// The lease of a gateway, as it was within the last second; `None` if it has none.

@@ -63,7 +63,7 @@ impl Dialer {
             .max_decoding_message_size(MAX_MESSAGE_BYTES)
             .max_encoding_message_size(MAX_MESSAGE_BYTES);
         let (to, outgoing) = mpsc::channel(capacity);
-        let open = Open { gateway: lease.gateway.to_string(), incarnation: lease.incarnation };
+        let open = Open { gateway: lease.id.to_string(), incarnation: lease.incarnation };
         let first = Handover { kind: Some(handover::Kind::Open(open)) };
         let outgoing = stream::unfold((Some(first), outgoing), |(first, mut outgoing)| async {
             let next = match first {

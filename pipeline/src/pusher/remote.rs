@@ -212,7 +212,7 @@ async fn watch(shared: &Shared, lease: &Lease) -> Break {
     let mut gone_since = None;
     loop {
         tick.tick().await;
-        match shared.routes.presence().lease(&lease.gateway).await {
+        match shared.routes.presence().lease(&lease.id).await {
             Ok(Some(now)) if now.incarnation != lease.incarnation => return Break::Another,
             Ok(Some(_)) => gone_since = None,
             Ok(None) => {

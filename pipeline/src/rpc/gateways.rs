@@ -65,9 +65,9 @@ impl Known {
     /// Connections of gateways that are where they were are kept.
     fn note(&mut self, leases: Vec<Lease>) {
         let mut before = std::mem::take(&mut self.gateways);
-        let gateways = leases.into_iter().map(|Lease { gateway, address, .. }| {
-            let connection = before.remove(&gateway).filter(|(at, _)| *at == address);
-            (gateway, (address, connection.and_then(|(_, connection)| connection)))
+        let gateways = leases.into_iter().map(|Lease { id, address, .. }| {
+            let connection = before.remove(&id).filter(|(at, _)| *at == address);
+            (id, (address, connection.and_then(|(_, connection)| connection)))
         });
         self.gateways = gateways.collect();
         self.seen_at = Some(Instant::now());

@@ -8,6 +8,7 @@ mod guard;
 mod incoming;
 pub mod metrics;
 pub mod push;
+pub mod registry;
 pub mod security;
 pub mod server;
 pub mod status;

@@ -74,7 +74,7 @@ fn a_role_that_shares_needs_what_is_shared() {
 }
 
 #[test]
-fn a_gateway_that_others_push_to_can_be_reached() {
+fn a_process_that_others_call_can_be_reached() {
     let auth = format!("auth = {{ algorithm = \"HS256\", secret = \"{SECRET}\" }}\n{SHARED}");
     let set = |role, flags: &[(&str, &str)]| load_for(role, &auth, &[], flags);
     let token = ("rpc.token", SECRET);
@@ -83,6 +83,8 @@ fn a_gateway_that_others_push_to_can_be_reached() {
             set(role, &[("listen.grpc", "[]")]),
             "listen.grpc: with presence.url other processes push",
         );
+    }
+    for role in [Role::Serve, Role::Gateway, Role::Pipeline] {
         for everywhere in ["0.0.0.0:5", "[::]:5"] {
             let flags = [("listen.grpc", everywhere), token];
             let expected = format!("default: gateway.advertise: listen.grpc is {everywhere}: ");
@@ -90,9 +92,10 @@ fn a_gateway_that_others_push_to_can_be_reached() {
             set(role, &[flags[0], token, ("gateway.advertise", "node-1.example.org:5")]).unwrap();
         }
     }
-    // Nobody pushes to a pipeline, and one in a process of its own is not called by others.
+    // Nobody has to call a pipeline, and what is not shared is not called by others.
     set(Role::Pipeline, &[("listen.grpc", "[]")]).unwrap();
-    set(Role::Pipeline, &[("listen.grpc", "0.0.0.0:5"), token]).unwrap();
+    let alone = [("listen.grpc", "0.0.0.0:5"), token];
+    load_with(&format!("auth = {{ algorithm = \"HS256\", secret = \"{SECRET}\" }}"), &[], &alone).unwrap();
     load("listen.grpc = []").unwrap();
 }
 

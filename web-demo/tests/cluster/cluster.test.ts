@@ -58,10 +58,17 @@ test.each(TRANSPORTS)("over %s a gateway that is stopped sends its users to the 
   await moves(name, "gateway-3", "stop");
 });
 
+test.each([["kill", "gateway-2"], ["stop", "gateway-3"]] as const)(
+  "over websocket, with a certificate that nobody believes, a gateway's users move without TLS after a %s",
+  async (end, victim) => {
+    await moves("websocket", victim, end, false);
+  },
+);
+
 /** alice is at a gateway that ends while both write; she goes on at another one, and comes back when it is there again. */
-async function moves(name: Name, victim: Gateway, end: "kill" | "stop"): Promise<void> {
-  const context = await contextFor(name);
-  const [alice, bob] = await pair(context, `${name}-${end}`, victim, "gateway-1");
+async function moves(name: Name, victim: Gateway, end: "kill" | "stop", believes = name === "websocket"): Promise<void> {
+  const context = await contextFor(name, believes);
+  const [alice, bob] = await pair(context, `${name}-${end}-${believes}`, victim, "gateway-1");
   await alice.isAt(victim);
   await bob.isAt("gateway-1");
   const texts = await chat(alice, bob, "before");
@@ -93,11 +100,10 @@ async function moves(name: Name, victim: Gateway, end: "kill" | "stop"): Promise
   expect(unexpected(errors, NOBODY_ANSWERED)).toEqual([]);
 }
 
-/** Over WebSocket pages believe the gateways' certificate, as they do in production: there is no other way for wss. */
-async function contextFor(name: Name): Promise<BrowserContext> {
-  const isWebSocket = name === "websocket";
-  const context = await browser.newContext({ ignoreHTTPSErrors: isWebSocket, viewport: { width: 1100, height: 720 } });
-  if (isWebSocket) await context.addInitScript(() => Reflect.deleteProperty(globalThis, "WebTransport"));
+/** With wss pages must believe the gateways' certificate, as they do in production. */
+async function contextFor(name: Name, believes = name === "websocket"): Promise<BrowserContext> {
+  const context = await browser.newContext({ ignoreHTTPSErrors: believes, viewport: { width: 1100, height: 720 } });
+  if (name === "websocket") await context.addInitScript(() => Reflect.deleteProperty(globalThis, "WebTransport"));
   errorsOf(context, errors);
   contexts.push(context);
   return context;

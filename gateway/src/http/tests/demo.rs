@@ -50,7 +50,8 @@ async fn a_token_and_where_to_connect() {
     assert_eq!(token.header("cache-control"), Some("no-store"));
     let connect = running.request("GET /demo/connect HTTP/1.1").await;
     let expected = serde_json::json!({
-        "webtransport": "https://a/wt", "websocket": "ws://b/ws", "cert_sha256": "c", "alternatives": ["d:1"],
+        "webtransport": "https://a/wt", "websocket": "ws://b/ws", "cert_sha256": "c",
+        "alternatives": [{"secure": "d:1", "plain": "d:2"}],
     });
     assert_eq!((connect.status, connect.json()), (200, expected));
     assert_eq!(running.request("GET /demo/token?user=a%20b HTTP/1.1").await.status, 400);

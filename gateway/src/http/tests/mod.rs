@@ -150,7 +150,7 @@ impl Backend for Gateway {
             webtransport: "https://a/wt".into(),
             websocket: "ws://b/ws".into(),
             cert_sha256: "c".into(),
-            alternatives: vec!["d:1".into()],
+            alternatives: vec![DemoAlternative { secure: "d:1".into(), plain: "d:2".into() }],
         }
     }
 }

@@ -15,7 +15,7 @@ use futures_util::FutureExt as _;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
 use tempfile::TempDir;
-use tidegate_pipeline::presence::lease::{Lease, State};
+use tidegate_pipeline::presence::lease::{Lease, Role};
 use tidegate_pipeline::presence::{Presence, Route, memory};
 use tidegate_pipeline::pusher::dial::Dialer;
 use tidegate_pipeline::pusher::plan::{Placed, Rejected};
@@ -81,8 +81,10 @@ impl World {
         let (log, _) = log::embedded::open();
         let gateway = Gateway::new(Parts {
             id: id.into(),
+            role: Role::Gateway,
             address: "".into(),
             public: "".into(),
+            demo: "".into(),
             epoch: self.store.epoch().await.unwrap().into(),
             settings: Settings::default(),
             auth: Signer::open_or_make(self.folder.path()).unwrap().auth().unwrap(),
@@ -91,13 +93,8 @@ impl World {
             presence: self.presence.clone(),
             metrics: Metrics::new(&pipeline::Metrics::default()),
         });
-        let lease = Lease {
-            gateway: id.into(),
-            incarnation: gateway.shared().incarnation(),
-            state: State::Up,
-            address: "".into(),
-            public: "".into(),
-        };
+        let incarnation = gateway.shared().incarnation();
+        let lease = Lease { incarnation, ..Lease::new(Role::Gateway, id.into(), "".into()) };
         Node { gateway, presence: self.presence.clone(), lease, runtime: None }
     }
 
@@ -159,7 +156,7 @@ impl Node {
         let mailbox = Mailbox::new(session, 1 << 30, Arc::default());
         let place = self.gateway.hub().join(user.clone(), mailbox.clone());
         let route = Route {
-            gateway: self.lease.gateway.clone(),
+            gateway: self.lease.id.clone(),
             incarnation: self.lease.incarnation,
             session,
             attempt: session.cast_signed(),
@@ -173,7 +170,7 @@ impl Node {
 
     fn origin(&self, of: &Recipient) -> Origin {
         let session = of.mailbox.session();
-        Origin { gateway: self.lease.gateway.clone(), incarnation: self.lease.incarnation, session }
+        Origin { gateway: self.lease.id.clone(), incarnation: self.lease.incarnation, session }
     }
 
     /// Waits until the gateway is told to check all heads.

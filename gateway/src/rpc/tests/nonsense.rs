@@ -33,7 +33,7 @@ async fn say(client: &MsgServiceClient<Channel>, kinds: Vec<Kind>) -> Result<Vec
 }
 
 fn open(node: &Node) -> Kind {
-    Kind::Open(Open { gateway: node.lease.gateway.to_string(), incarnation: node.lease.incarnation })
+    Kind::Open(Open { gateway: node.lease.id.to_string(), incarnation: node.lease.incarnation })
 }
 
 fn batch(number: u64) -> Kind {

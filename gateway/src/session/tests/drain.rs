@@ -36,7 +36,7 @@ async fn a_link_lives_until_the_lease_has_ended_and_then_ends_in_order() {
     until_shown(&one.world, "links_open 0").await;
     one.world.shows(&["link_breaks_total 0", "link_openings_total{result=\"opened\"} 1"]);
     let leases = one.world.presence.leases().await.unwrap();
-    assert!(leases.iter().all(|lease| &*lease.gateway == "one"), "{leases:?}");
+    assert!(leases.iter().all(|lease| &*lease.id == "one"), "{leases:?}");
 }
 
 #[tokio::test]

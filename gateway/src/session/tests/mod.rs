@@ -15,6 +15,7 @@ use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
 use prost::Message as _;
 use tempfile::TempDir;
+use tidegate_pipeline::presence::lease::Role;
 use tidegate_pipeline::presence::{Presence, memory};
 use tidegate_pipeline::pusher::Pusher;
 use tidegate_pipeline::pusher::dial::Dialer;
@@ -81,8 +82,10 @@ impl World {
         let signer = Signer::open_or_make(folder.path()).unwrap();
         let gateway = Gateway::new(Parts {
             id: id.into(),
+            role: Role::Serve,
             address: address.into(),
             public: "".into(),
+            demo: "".into(),
             epoch: store.epoch().await.unwrap().into(),
             settings,
             auth: signer.auth().unwrap(),

@@ -74,8 +74,10 @@ async fn a_session_that_finds_a_higher_attempt_when_it_registers_again_is_replac
 async fn a_gateway_that_stops_says_so_and_names_the_others() {
     let world = World::new().await;
     let own = world.lease().await;
-    let other = Lease { gateway: "other".into(), public: "other.example.org:4433".into(), ..own.clone() };
+    let other = Lease { id: "other".into(), public: "other.example.org:4433".into(), ..own.clone() };
     world.presence.begin_lease(&other).await.unwrap();
+    let pipeline = Lease { role: Role::Pipeline, id: "behind".into(), ..other.clone() };
+    world.presence.begin_lease(&pipeline).await.unwrap();
     let (mut alice, _) = world.connect("alice", "phone").await;
     let gateway = world.gateway.clone();
     let (told, ()) = tokio::join!(
@@ -92,6 +94,6 @@ async fn a_gateway_that_stops_says_so_and_names_the_others() {
         (CloseCode::Draining, vec!["other.example.org:4433".into()])
     );
     let leases = world.presence.leases().await.unwrap();
-    let state = |of: &Lease| leases.iter().find(|lease| lease.gateway == of.gateway).unwrap().state;
+    let state = |of: &Lease| leases.iter().find(|lease| lease.id == of.id).unwrap().state;
     assert_eq!((state(&own), state(&other)), (State::Draining, State::Up));
 }

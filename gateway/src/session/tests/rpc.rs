@@ -2,17 +2,19 @@
 
 use std::collections::BTreeSet;
 
+use tidegate_pipeline::presence::lease::{Lease, State};
 use tidegate_pipeline::presence::redis;
 use tidegate_pipeline::rpc::push::{self, Own};
 use tidegate_pipeline::rpc::security::Connection;
 use tidegate_pipeline::rpc::v1::admin_service_client::AdminServiceClient;
 use tidegate_pipeline::rpc::v1::msg_service_client::MsgServiceClient;
 use tidegate_pipeline::rpc::v1::push_service_client::PushServiceClient;
+use tidegate_pipeline::rpc::v1::registry_service_client::RegistryServiceClient;
 use tidegate_pipeline::rpc::v1::{
-    DrainRequest, GetStatusRequest, KickRequest, ListGatewaysRequest, ListSessionsRequest,
-    PushSingleMsgResponse, SendMsgRequest, SendMsgToUserRequest, kick_request,
+    DrainRequest, GetStatusRequest, KickRequest, ListInstancesRequest, ListSessionsRequest,
+    PushSingleMsgResponse, SendMsgRequest, SendMsgToUserRequest, instance, kick_request,
 };
-use tidegate_pipeline::rpc::{Metrics as RpcMetrics, Security, Server};
+use tidegate_pipeline::rpc::{Metrics as RpcMetrics, Security, Server, registry};
 use tokio::net::TcpListener;
 
 use super::*;
@@ -38,7 +40,8 @@ impl Asked {
         let server = Server::new(security.clone(), RpcMetrics::default())
             .with(MsgService::server(world.gateway.clone()))
             .with(admin::service(&world.gateway, drain.clone()))
-            .with(push::service(presence.clone(), security.clone(), Some(own)));
+            .with(push::service(presence.clone(), security.clone(), Some(own)))
+            .with(registry::service(presence.clone()));
         tokio::spawn(server.serve(vec![listener], world.stop.clone()));
         Self { world, connection: security.connect(&address).unwrap(), drain }
     }
@@ -118,7 +121,7 @@ async fn a_gateway_hands_to_its_own_sessions_only() {
 }
 
 #[tokio::test]
-async fn sessions_and_gateways_are_listed() {
+async fn sessions_and_instances_are_listed() {
     let (one, two) = Asked::two().await;
     let (_bob, welcome) = one.world.connect("bob", "phone").await;
     let _others = [one.world.connect("carol", "phone").await, one.world.connect("dave", "phone").await];
@@ -143,11 +146,24 @@ async fn sessions_and_gateways_are_listed() {
     let ids = of_bob.iter().map(|session| &*session.session_id).collect::<BTreeSet<_>>();
     assert_eq!(ids, BTreeSet::from([&*welcome.session_id, &*elsewhere.session_id]));
 
-    let gateways = two.admin().list_gateways(ListGatewaysRequest {}).await.unwrap().into_inner().gateways;
-    assert_eq!(gateways.iter().map(|gateway| &*gateway.id).collect::<Vec<_>>(), ["one", "two"]);
-    assert!(gateways.iter().all(|gateway| !gateway.draining && gateway.address.starts_with("127.0.0.1:")));
+    let lease = Lease::new(Role::Pipeline, "one".into(), "127.0.0.1:1".into());
+    let pipeline = Lease { state: State::Draining, ..lease };
+    two.world.presence.begin_lease(&pipeline).await.unwrap();
+    let mut registry = RegistryServiceClient::new(two.connection.clone());
+    let listed = registry.list_instances(ListInstancesRequest {}).await.unwrap().into_inner().instances;
+    let shown = listed.iter().map(|one| (&*one.id, one.roles().collect::<Vec<_>>(), one.state()));
+    use instance::{Role::Gateway, Role::Pipeline, State::Draining, State::Up};
+    assert_eq!(
+        shown.collect::<Vec<_>>(),
+        [
+            ("one", vec![Gateway, Pipeline], Up),
+            ("one", vec![Pipeline], Draining),
+            ("two", vec![Gateway, Pipeline], Up)
+        ]
+    );
+    assert!(listed.iter().all(|one| one.address.starts_with("127.0.0.1:")));
     let status = one.admin().get_status(GetStatusRequest {}).await.unwrap().into_inner();
-    assert_eq!((status.sessions, status.gateway.as_ref()), (3, Some(&gateways[0])));
+    assert_eq!((status.sessions, status.gateway.as_ref()), (3, Some(&listed[0])));
     assert_eq!((&*status.epoch, &*status.version), (&*welcome.epoch, env!("CARGO_PKG_VERSION")));
 
     for wrong in [

@@ -7,7 +7,7 @@ use fred::types::InfoKind;
 use tokio::time::timeout;
 
 use super::Settings;
-use crate::presence::lease::{Lease, State};
+use crate::presence::lease::{Lease, Role, State};
 use crate::presence::{Presence, Unreachable};
 
 /// Why Redis cannot be used.
@@ -61,15 +61,10 @@ async fn tried(settings: &Settings) -> Result<String, CheckError> {
 async fn work(settings: &Settings) -> Result<(), CheckError> {
     let redis = super::Presence::connect(settings.clone()).map_err(CheckError::Url)?;
     let presence = Presence::Redis(redis);
-    let lease = Lease {
-        gateway: format!("check-{:08x}", rand::random::<u32>()).into(),
-        incarnation: 1,
-        // So that it is nobody's alternative.
-        state: State::Draining,
-        address: "".into(),
-        public: "".into(),
-    };
-    let _words = presence.listen(&lease.gateway).await.map_err(CheckError::Refused)?;
+    let id = format!("check-{:08x}", rand::random::<u32>());
+    // So that it is nobody's alternative.
+    let lease = Lease { state: State::Draining, ..Lease::new(Role::Gateway, id.into(), "".into()) };
+    let _words = presence.listen(&lease.id).await.map_err(CheckError::Refused)?;
     presence.begin_lease(&lease).await.map_err(CheckError::Refused)?;
     presence.extend_lease(&lease).await.map_err(CheckError::Refused)?;
     presence.end_lease(&lease).await.map_err(CheckError::Refused)

@@ -1,4 +1,4 @@
-//! Which gateways live: leases written, extended and read, and what was read lately.
+//! Which processes live: leases written, extended and read, and what was read lately.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use fred::types::{Expiration, SetOptions};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use super::keys::Keys;
+use super::keys::{Keys, Kind};
 use super::scripts;
 use crate::presence::lease::Lease;
 
@@ -42,30 +42,30 @@ impl Seen {
     }
 }
 
-/// Begins a lease, over any other of this gateway's id.
+/// Begins a lease, over any other of this id.
 pub(super) async fn begin(pool: &Pool, keys: &Keys, lease: &Lease) -> Result<(), Error> {
     let life = Some(Expiration::PX(LIFE.as_millis() as i64));
-    let key = keys.lease(&lease.gateway);
+    let key = keys.lease(Kind::of(lease.role), &lease.id);
     pool.set::<(), _, _>(key, lease.encode(), life, None::<SetOptions>, false).await?;
-    list(pool, keys, &lease.gateway).await
+    list(pool, keys, lease).await
 }
 
 /// Prolongs a lease; false if it is gone, or another's by now.
 pub(super) async fn extend(pool: &Pool, keys: &Keys, lease: &Lease) -> Result<bool, Error> {
     let arguments = vec![lease.incarnation.to_string(), lease.encode(), LIFE.as_millis().to_string()];
-    let key = keys.lease(&lease.gateway);
+    let key = keys.lease(Kind::of(lease.role), &lease.id);
     let extended: i64 = scripts::EXTEND.evalsha_with_reload(pool.next(), key, arguments).await?;
-    list(pool, keys, &lease.gateway).await?;
+    list(pool, keys, lease).await?;
     Ok(extended == 1)
 }
 
 /// Ends a lease, if it is still this one's.
 pub(super) async fn end(pool: &Pool, keys: &Keys, lease: &Lease) -> Result<(), Error> {
-    let key = keys.lease(&lease.gateway);
+    let key = keys.lease(Kind::of(lease.role), &lease.id);
     let incarnation = lease.incarnation.to_string();
     let ended: i64 = scripts::END.evalsha_with_reload(pool.next(), key, incarnation).await?;
     if ended == 1 {
-        pool.zrem::<(), _, _>(keys.gateways(), &*lease.gateway).await?;
+        pool.zrem::<(), _, _>(keys.leases(Kind::of(lease.role)), &*lease.id).await?;
     }
     Ok(())
 }
@@ -86,20 +86,20 @@ pub(super) async fn find(
             None => unknown.push(gateway),
         }
     }
-    for (gateway, lease) in read(pool, keys, unknown).await? {
+    for (gateway, lease) in read(pool, keys, Kind::Gateways, unknown).await? {
         seen.note(gateway.clone(), lease.clone(), now);
         found.extend(lease.map(|lease| (gateway, lease)));
     }
     Ok(found)
 }
 
-/// All gateways with a lease. Those without one for long are taken off the list.
-pub(super) async fn all(pool: &Pool, keys: &Keys) -> Result<Vec<Lease>, Error> {
-    let listed: Vec<String> = pool.zrange(keys.gateways(), 0, -1, None, false, None, false).await?;
+/// All of a kind with a lease. Those without one for long are taken off the list.
+pub(super) async fn all(pool: &Pool, keys: &Keys, kind: Kind) -> Result<Vec<Lease>, Error> {
+    let listed: Vec<String> = pool.zrange(keys.leases(kind), 0, -1, None, false, None, false).await?;
     let listed = listed.into_iter().map(Arc::from).collect();
-    let leases = read(pool, keys, listed).await?;
+    let leases = read(pool, keys, kind, listed).await?;
     let before = wall_ms() - i64::try_from(FORGET_AFTER.as_millis()).unwrap_or(i64::MAX);
-    pool.zremrangebyscore::<(), _, _, _>(keys.gateways(), f64::NEG_INFINITY, before as f64).await?;
+    pool.zremrangebyscore::<(), _, _, _>(keys.leases(kind), f64::NEG_INFINITY, before as f64).await?;
     Ok(leases.into_iter().filter_map(|(_, lease)| lease).collect())
 }
 
@@ -107,27 +107,28 @@ pub(super) async fn all(pool: &Pool, keys: &Keys) -> Result<Vec<Lease>, Error> {
 async fn read(
     pool: &Pool,
     keys: &Keys,
-    gateways: Vec<Arc<str>>,
+    kind: Kind,
+    ids: Vec<Arc<str>>,
 ) -> Result<Vec<(Arc<str>, Option<Lease>)>, Error> {
     let pipeline = pool.next().pipeline();
-    for gateway in &gateways {
-        let () = pipeline.get(keys.lease(gateway)).await?;
+    for id in &ids {
+        let () = pipeline.get(keys.lease(kind, id)).await?;
     }
-    if gateways.is_empty() {
+    if ids.is_empty() {
         return Ok(Vec::new());
     }
     let texts = pipeline.try_all::<Option<String>>().await;
-    let lease = |(gateway, text): (Arc<str>, Result<Option<String>, Error>)| {
-        let lease = text?.and_then(|text| Lease::decode(&gateway, &text));
-        Ok((gateway, lease))
+    let lease = |(id, text): (Arc<str>, Result<Option<String>, Error>)| {
+        let lease = text?.and_then(|text| Lease::decode(&id, &text));
+        Ok((id, lease.filter(|lease| Kind::of(lease.role) == kind)))
     };
-    gateways.into_iter().zip(texts).map(lease).collect()
+    ids.into_iter().zip(texts).map(lease).collect()
 }
 
-/// Notes that the gateway was here now, so that it is found without a scan.
-async fn list(pool: &Pool, keys: &Keys, gateway: &str) -> Result<(), Error> {
-    let entry = (wall_ms() as f64, gateway);
-    pool.zadd(keys.gateways(), None, None, false, false, entry).await
+/// Notes that the process was here now, so that it is found without a scan.
+async fn list(pool: &Pool, keys: &Keys, lease: &Lease) -> Result<(), Error> {
+    let entry = (wall_ms() as f64, &*lease.id);
+    pool.zadd(keys.leases(Kind::of(lease.role)), None, None, false, false, entry).await
 }
 
 fn wall_ms() -> i64 {
@@ -139,5 +140,5 @@ fn wall_ms() -> i64 {
 pub(crate) const LIFE: Duration = Duration::from_secs(10);
 /// How old what is known of a lease may be.
 const SEEN_FOR: Duration = Duration::from_secs(1);
-/// When a gateway that no longer lives is taken off lists.
+/// When a process that no longer lives is taken off lists.
 const FORGET_AFTER: Duration = Duration::from_secs(3_600);

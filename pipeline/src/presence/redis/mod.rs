@@ -1,6 +1,6 @@
 //! Presence in Redis, for gateways and pipelines in many processes.
 //!
-//! One hash for each user, device → row, written by scripts that compare on the server; a lease for each gateway that
+//! One hash for each user, device → row, written by scripts that compare on the server; a lease for each process that
 //! dies with it, so that the rows of a dead gateway count no more, without a scan. Whoever meets such a row removes it.
 
 pub mod check;
@@ -29,7 +29,7 @@ pub use settings::Settings;
 use super::control::Control;
 use super::lease::Lease;
 use super::{Registration, Route, Routes};
-use keys::Keys;
+use keys::{Keys, Kind};
 
 /// A connection to Redis. Cheap to clone.
 #[derive(Clone)]
@@ -183,7 +183,13 @@ impl Presence {
     }
 
     pub(super) async fn leases(&self) -> Result<Vec<Lease>, Error> {
-        leases::all(&self.0.pool, &self.0.keys).await
+        leases::all(&self.0.pool, &self.0.keys, Kind::Gateways).await
+    }
+
+    pub(super) async fn instances(&self) -> Result<Vec<Lease>, Error> {
+        let mut leases = self.leases().await?;
+        leases.extend(leases::all(&self.0.pool, &self.0.keys, Kind::Pipelines).await?);
+        Ok(leases)
     }
 
     pub(super) async fn lease(&self, gateway: &Arc<str>) -> Result<Option<Lease>, Error> {

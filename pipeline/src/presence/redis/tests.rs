@@ -93,7 +93,7 @@ async fn an_emptied_server_knows_nothing_and_takes_everything_again() {
     presence.begin_lease(&mine).await.unwrap();
     presence.register(&user, &device, &own, 16).await.unwrap();
     let keys = &redis.0.keys;
-    let all = vec![keys.user(&user), keys.lease("gateway-1"), keys.gateways()];
+    let all = vec![keys.user(&user), keys.lease(Kind::Gateways, "gateway-1"), keys.leases(Kind::Gateways)];
     for key in all {
         use fred::prelude::KeysInterface as _;
         redis.0.pool.del::<(), _>(key).await.unwrap();

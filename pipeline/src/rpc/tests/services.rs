@@ -6,7 +6,7 @@ use tonic::{Code as Grpc, Status};
 
 use super::*;
 use crate::presence::Route;
-use crate::presence::lease::{Lease, State};
+use crate::presence::lease::{Lease, Role};
 use crate::rpc::status::{CODE, RETRY};
 use crate::rpc::v1::chat_service_client::ChatServiceClient;
 use crate::rpc::v1::db_service_client::DbServiceClient;
@@ -193,13 +193,8 @@ async fn a_volatile_message_reaches_who_is_there_and_is_stored_nowhere() {
 
     // One gateway that nobody answers for, and one that is without a lease.
     let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let lease = Lease {
-        gateway: "gateway-2".into(),
-        incarnation: 7,
-        state: State::Up,
-        address: closed.to_string().into(),
-        public: "".into(),
-    };
+    let address = closed.to_string().into();
+    let lease = Lease { incarnation: 7, ..Lease::new(Role::Gateway, "gateway-2".into(), address) };
     world.presence.begin_lease(&lease).await.unwrap();
     for (device, gateway) in [("phone", "gateway-2"), ("tablet", "gateway-3"), ("laptop", "gateway-1")] {
         let route = Route {
