@@ -19,6 +19,11 @@ use tokio::net::TcpStream;
 use tokio::process::{Child, ChildStdout, Command};
 use tokio::time::timeout;
 
+#[path = "../shared/collector.rs"]
+mod collector;
+mod links;
+mod traces;
+
 /// What all processes of a test have in common.
 struct Cluster {
     folder: TempDir,
@@ -48,6 +53,11 @@ struct Device {
 impl Cluster {
     /// On the servers of `scripts/services`, apart from what other tests have there.
     async fn new(with_kafka: bool) -> Self {
+        Self::on(with_kafka.then_some("KAFKA")).await
+    }
+
+    /// With that one of the Kafkas.
+    async fn on(kafka: Option<&str>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let name = folder.path().file_name().unwrap().to_str().unwrap().trim_start_matches('.').to_owned();
         let server = |name: &str| {
@@ -61,8 +71,8 @@ impl Cluster {
             "listen.grpc=127.0.0.1:0".to_owned(),
             "rpc.token=0123456789abcdef".to_owned(),
         ];
-        if with_kafka {
-            settings.push(format!("kafka.brokers={}", server("KAFKA")));
+        if let Some(kafka) = kafka {
+            settings.push(format!("kafka.brokers={}", server(kafka)));
             let names = ["topic", "dead_topic", "group"].map(|key| format!("kafka.{key}={name}.{key}"));
             settings.extend(names);
             settings.push("kafka.partitions=4".to_owned());
@@ -105,6 +115,11 @@ impl Cluster {
 
     /// A process with clients: `serve` or `gateway`.
     async fn gateway(&self, role: &str, name: &str) -> Process {
+        self.gateway_with(role, name, &[]).await
+    }
+
+    /// With settings besides those of all.
+    async fn gateway_with(&self, role: &str, name: &str, settings: &[String]) -> Process {
         // Of its own, so that its ports are known before and nobody has them.
         let host = own_host();
         let data = self.folder.path().join(name);
@@ -112,18 +127,23 @@ impl Cluster {
         for file in ["dev-secret", "dev-cert.pem", "dev-key.pem"] {
             fs::copy(self.folder.path().join("shared").join(file), data.join(file)).unwrap();
         }
-        let own = [
+        let mut own = vec![
             format!("data={name}"),
             format!("gateway.id={name}"),
             format!("listen.quic={host}:4433"),
             format!("listen.http={host}:8080"),
             format!("listen.public_urls=https://{host}:4433"),
         ];
+        own.extend_from_slice(settings);
         self.start(role, name, &own, format!("{host}:4433")).await
     }
 
     async fn pipeline(&self, name: &str) -> Process {
-        self.start("pipeline", name, &[], String::new()).await
+        self.pipeline_with(name, &[]).await
+    }
+
+    async fn pipeline_with(&self, name: &str, settings: &[String]) -> Process {
+        self.start("pipeline", name, settings, String::new()).await
     }
 
     async fn start(&self, role: &str, name: &str, own: &[String], address: String) -> Process {
