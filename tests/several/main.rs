@@ -21,6 +21,8 @@ use tokio::time::timeout;
 
 #[path = "../shared/collector.rs"]
 mod collector;
+#[cfg(feature = "kafka-tls")]
+mod kafka_tls;
 mod links;
 mod traces;
 
