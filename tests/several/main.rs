@@ -286,6 +286,9 @@ async fn two_processes_share_their_users_and_one_stops() {
     // They were pushed, and not found by a check of the heads.
     one.shows("tidegate_link_messages_total{gateway=\"two\"} 1").await;
     two.shows("tidegate_link_messages_total{gateway=\"one\"} 1").await;
+    for process in [&one, &two] {
+        process.shows("tidegate_links_open 1").await;
+    }
 
     let mut elsewhere = cluster.connect(&one, "bob", "phone").await;
     assert_eq!(bob.closed().await, CloseCode::Replaced);
@@ -321,6 +324,7 @@ async fn gateways_and_pipelines_come_and_go() {
     bob.send("alice", "2").await;
     assert_eq!((bob.text().await, alice.text().await), ("1".to_owned(), "2".to_owned()));
     first.shows("tidegate_link_messages_total{gateway=\"two\"} 2").await;
+    first.shows("tidegate_links_open 2").await;
 
     let second = cluster.pipeline("second").await;
     second.shows("tidegate_kafka_partitions_held 2").await;
