@@ -39,7 +39,7 @@ pub(crate) fn run(command: &cli::Store) -> anyhow::Result<()> {
 /// Those that serve have read the epoch when they started, and would go on with it.
 async fn nobody_serves(config: &Config) -> anyhow::Result<()> {
     let Some(settings) = config.presence.settings() else { return Ok(()) };
-    let presence = Presence::Redis(redis::Presence::connect(settings).context("presence.url")?);
+    let presence = Presence::Redis(redis::Presence::connect(settings).context("presence")?);
     let leases = presence.instances().await.context("presence.url")?;
     let live: Vec<_> = leases.iter().map(|lease| &*lease.id).collect();
     ensure!(live.is_empty(), "{} still serve; stop them and all pipelines first", live.join(", "));

@@ -52,9 +52,13 @@ class Kafka(Service):
         return f"127.0.0.1:{home.port()}"
 
     def _configure(self, home: Home, data: Path) -> Path:
-        configuration = home.path / "server.properties"
-        write_whole(configuration, _CONFIGURATION.format(port=home.port(), controller=home.port("controller"), data=data))
-        return configuration
+        file = home.path / "server.properties"
+        write_whole(file, self.configuration(home, data))
+        return file
+
+    def configuration(self, home: Home, data: Path) -> str:
+        """Its settings."""
+        return _CONFIGURATION.format(port=home.port(), controller=home.port("controller"), data=data)
 
 
 def _java(home: Home, *options: str) -> list[str]:

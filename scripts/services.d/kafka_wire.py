@@ -4,11 +4,22 @@ import io
 import socket
 import struct
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 
 
-def brokers(port: int) -> list[tuple[str, int]]:
+@dataclass(frozen=True)
+class Access:
+    """How a broker lets somebody in that speaks TLS and asks who calls."""
+
+    wrap: Callable[[socket.socket], socket.socket]
+    user: str
+    password: str
+
+
+def brokers(port: int, access: Access | None = None) -> list[tuple[str, int]]:
     """Host and port of every broker that serves, from a listing of all topics (Metadata, version 1)."""
-    answer = _Reader(_request(port, 3, 1, struct.pack(">i", -1)))
+    answer = _Reader(_request(port, 3, 1, struct.pack(">i", -1), access))
     return [_broker(answer) for _ in range(answer.number("i"))]
 
 
@@ -43,13 +54,27 @@ def fetch(port: int, topic: str) -> tuple[int, bytes]:
     return high, answer.bytes(max(answer.number("i"), 0))
 
 
-def _request(port: int, key: int, version: int, body: bytes) -> bytes:
+def _request(port: int, key: int, version: int, body: bytes, access: Access | None = None) -> bytes:
+    connection = socket.create_connection(("127.0.0.1", port), timeout=15)
+    with access.wrap(connection) if access else connection as connection, connection.makefile("rwb") as stream:
+        if access:
+            _log_in(stream, access)
+        return _exchange(stream, key, version, body)
+
+
+def _log_in(stream, access: Access) -> None:
+    """SaslHandshake and SaslAuthenticate."""
+    _check("SaslHandshake", _Reader(_exchange(stream, 17, 1, _string("PLAIN"))).number("h"))
+    words = f"\0{access.user}\0{access.password}".encode()
+    _check("SaslAuthenticate", _Reader(_exchange(stream, 36, 0, struct.pack(">i", len(words)) + words)).number("h"))
+
+
+def _exchange(stream, key: int, version: int, body: bytes) -> bytes:
     message = struct.pack(">hhi", key, version, 1) + _string("tidegate-services") + body
-    with socket.create_connection(("127.0.0.1", port), timeout=15) as connection, connection.makefile("rwb") as stream:
-        stream.write(struct.pack(">i", len(message)) + message)
-        stream.flush()
-        length = struct.unpack(">i", _exactly(stream, 4))[0]
-        return _exactly(stream, length)[4:]
+    stream.write(struct.pack(">i", len(message)) + message)
+    stream.flush()
+    length = struct.unpack(">i", _exactly(stream, 4))[0]
+    return _exactly(stream, length)[4:]
 
 
 def _exactly(stream, length: int) -> bytes:

@@ -22,7 +22,7 @@ def provide(services: list[Service]) -> None:
                 _install(sorted(set(missing.values())))
         if missing := _missing(services):
             raise Failed(f"the packages are installed, yet there is no {', '.join(missing)}")
-    if any(service.name == "kafka" for service in services):
+    if any(service.name.startswith("kafka") for service in services):
         kafka_jars.fetch()
 
 

@@ -22,26 +22,30 @@ class Redis(Service):
         """It makes its files itself."""
 
     def command(self, home: Home) -> list[str]:
-        # In a file, because a command line can be read by everybody on the machine.
-        configuration = home.path / "redis.conf"
-        write_whole(configuration, _CONFIGURATION.format(port=home.port(), password=home.password(), data=home.data))
-        return [program("redis-server"), str(configuration)]
+        return [program("redis-server"), str(configure(home, "redis", home.port(), home.data))]
 
     def ask(self, home: Home) -> None:
-        answer = call(home, "PING")
-        if answer != "+PONG":
-            raise NotReady(f"PING was answered with {answer}")
+        expect_pong(call(home, "PING"))
 
     def url(self, home: Home) -> str:
         return f"redis://default:{home.password()}@127.0.0.1:{home.port()}/0"
 
 
-def call(home: Home, *words: str) -> str:
-    """The answer to one command, whose answer is a simple string, an error or a bulk string."""
+def configure(home: Home, name: str, port: int, data: Path, *lines: str) -> Path:
+    """Writes a configuration, and names it."""
+    # In a file, because a command line can be read by everybody on the machine.
+    configuration = home.path / f"{name}.conf"
+    common = _CONFIGURATION.format(port=port, password=home.password(), data=data)
+    write_whole(configuration, common + "".join(f"{line}\n" for line in lines))
+    return configuration
+
+
+def call(home: Home, *words: str, port: str = "client", dial=socket.create_connection) -> str:
+    """The answer to one command, whose answer is a simple string, an error, a number or a bulk string."""
     command = f"*{len(words)}\r\n" + "".join(f"${len(word.encode())}\r\n{word}\r\n" for word in words)
     hello = f"*2\r\n$4\r\nAUTH\r\n${len(home.password())}\r\n{home.password()}\r\n"
     try:
-        with socket.create_connection(("127.0.0.1", home.port()), timeout=5) as connection, connection.makefile("rwb") as stream:
+        with dial(("127.0.0.1", home.port(port)), timeout=5) as connection, connection.makefile("rwb") as stream:
             stream.write((hello + command).encode())
             stream.flush()
             if (granted := _line(stream)) != "+OK":
@@ -50,6 +54,12 @@ def call(home: Home, *words: str) -> str:
             return stream.read(int(answer[1:]) + 2).decode().removesuffix("\r\n") if answer.startswith("$") else answer
     except OSError as error:
         raise NotReady(str(error)) from error
+
+
+def expect_pong(answer: str) -> None:
+    """NotReady for any other answer to a PING."""
+    if answer != "+PONG":
+        raise NotReady(f"PING was answered with {answer}")
 
 
 def _line(stream) -> str:
@@ -68,4 +78,5 @@ daemonize no
 logfile ""
 appendonly yes
 save ""
+repl-diskless-sync-delay 0
 """

@@ -44,7 +44,7 @@ fn presence(config: &Config) -> anyhow::Result<Presence> {
     let Some(settings) = config.presence.settings() else {
         return Ok(Presence::Memory(memory::Presence::default()));
     };
-    redis::Presence::connect(settings).map(Presence::Redis).context("presence.url")
+    redis::Presence::connect(settings).map(Presence::Redis).context("presence")
 }
 
 /// A pipeline has the gateways' end too: backends send there.

@@ -41,7 +41,7 @@ impl Cluster {
         let folder = tempfile::tempdir().unwrap();
         let certificate = development::make_new(folder.path(), SystemTime::now()).unwrap();
         let name = format!("tidegate-test-{:016x}", rand::random::<u64>());
-        let settings = redis::Settings { url: services::redis(), prefix: format!("{name}:") };
+        let settings = redis::Settings { url: services::redis(), prefix: format!("{name}:"), ca_file: None };
         let process = |role: Role, number: usize| {
             let name = format!("{}-{number}", role.name());
             Process::new(role, number, folder.path().join(name), own_host())

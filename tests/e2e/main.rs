@@ -26,6 +26,8 @@ macro_rules! tests_over {
     };
 }
 
+#[path = "../shared/collector.rs"]
+mod collector;
 mod nat;
 mod peer;
 mod server;

@@ -1,22 +1,11 @@
 //! One trace of a message, from the client's frame to the delivery, as a collector gets it.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 
-use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{
-    TraceService, TraceServiceServer,
-};
-use opentelemetry_proto::tonic::collector::trace::v1::{
-    ExportTraceServiceRequest, ExportTraceServiceResponse,
-};
-use opentelemetry_proto::tonic::trace::v1::Span;
 use tidegate_client::Transport;
-use tokio::sync::mpsc;
-use tonic::transport::Server as Collector;
-use tonic::transport::server::TcpIncoming;
-use tonic::{Request, Response, Status};
 
-use crate::peer::{Peer, spawn, within};
+use crate::collector::collect;
+use crate::peer::{Peer, within};
 use crate::server::Server;
 
 over_each_transport!(a_message_is_one_trace);
@@ -52,28 +41,3 @@ async fn a_message_is_one_trace(transport: Transport) {
 
 /// What is done for a message.
 const STEPS: [&str; 4] = ["send", "store", "push", "deliver"];
-
-/// A collector, and the spans as they come.
-fn collect() -> (SocketAddr, mpsc::Receiver<Vec<Span>>) {
-    let incoming = TcpIncoming::bind(([127, 0, 0, 1], 0).into()).unwrap();
-    let address = incoming.local_addr().unwrap();
-    let (exported, spans) = mpsc::channel(64);
-    let service = TraceServiceServer::new(Spans(exported));
-    spawn(Collector::builder().add_service(service).serve_with_incoming(incoming));
-    (address, spans)
-}
-
-struct Spans(mpsc::Sender<Vec<Span>>);
-
-#[tonic::async_trait]
-impl TraceService for Spans {
-    async fn export(
-        &self,
-        request: Request<ExportTraceServiceRequest>,
-    ) -> Result<Response<ExportTraceServiceResponse>, Status> {
-        let resources = request.into_inner().resource_spans.into_iter();
-        let spans = resources.flat_map(|resource| resource.scope_spans).flat_map(|scope| scope.spans);
-        self.0.send(spans.collect()).await.map_err(|_| Status::cancelled("the test has ended"))?;
-        Ok(Response::new(ExportTraceServiceResponse::default()))
-    }
-}

@@ -17,6 +17,10 @@ fn wrong_values_say_what_to_do() {
         ("[presence]\nurl = \"http://u:secret@h\"", "presence.url: it must begin with redis:// or rediss://"),
         ("[presence]\nprefix = \"a {b}\"", "presence.prefix: \"a {b}\": it has at most 64"),
         (
+            "[presence]\nurl = \"redis://h\"\nca_file = \"a\"",
+            "presence.ca_file: only a server that is reached over TLS",
+        ),
+        (
             "[presence]\nurl = \"redis://h\"",
             "presence.url: presence is shared with other processes, and SQLite",
         ),

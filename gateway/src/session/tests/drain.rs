@@ -56,7 +56,8 @@ async fn who_registers_while_all_are_sent_away_goes_too() {
     // Registering waits for a presence that accepts and is silent: longer than it takes to tell everybody to go.
     let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("redis://{}", silent.local_addr().unwrap());
-    let presence = redis::Presence::connect(redis::Settings { url, prefix: "t:".into() }).unwrap();
+    let presence =
+        redis::Presence::connect(redis::Settings { url, prefix: "t:".into(), ca_file: None }).unwrap();
     let world = World::of(Settings::default(), ("g", ""), Presence::Redis(presence)).await;
     let mut alice = world.pipe(1 << 20);
     let mut number = world.gateway.shared().draw_session();

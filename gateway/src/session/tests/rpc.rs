@@ -207,7 +207,8 @@ async fn a_kick_reaches_the_other_gateway_over_redis() {
     use kick_request::Who;
     let url =
         std::env::var("TIDEGATE_TEST_REDIS").expect("TIDEGATE_TEST_REDIS says where a Redis for tests is");
-    let settings = redis::Settings { url, prefix: format!("tg-test-{:016x}:", rand::random::<u64>()) };
+    let settings =
+        redis::Settings { url, prefix: format!("tg-test-{:016x}:", rand::random::<u64>()), ca_file: None };
     let presence = Presence::Redis(redis::Presence::connect(settings).unwrap());
     let (one, two) = Asked::two_of(presence).await;
     let (mut phone, welcome) = two.world.connect("bob", "phone").await;

@@ -2,6 +2,7 @@
 //!
 //! The key of a record is its conversation, so a conversation stays in one partition, and there in order.
 
+mod asker;
 mod codec;
 mod consumer;
 pub mod dead;

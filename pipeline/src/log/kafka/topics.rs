@@ -11,6 +11,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout};
 use tracing::{info, warn};
 
+use super::asker::Asker;
 use super::settings::{Settings, SettingsError};
 
 /// Why Kafka cannot be used.
@@ -20,10 +21,12 @@ pub enum CheckError {
     #[error("the settings of Kafka are wrong")]
     Settings(#[from] SettingsError),
     /// No broker answers.
-    #[error("no broker of kafka.brokers ({brokers}) answers within {} s", LIMIT.as_secs())]
+    #[error("no broker of kafka.brokers ({brokers}) answers within {} s{complaint}", LIMIT.as_secs())]
     Unreachable {
         /// Whom was asked.
         brokers: String,
+        /// What was wrong with the last connection.
+        complaint: String,
         /// What librdkafka says.
         #[source]
         source: KafkaError,
@@ -60,15 +63,15 @@ pub struct Report {
 /// logged.
 pub async fn prepare(settings: &Settings) -> Result<Report, CheckError> {
     settings.validate()?;
-    let admin = admin(settings)?;
-    let metadata = Asked::ask(&admin, settings).await?;
+    let (admin, asker) = (admin(settings)?, Arc::new(Asker::new(settings)?));
+    let metadata = Asked::ask(&asker, settings).await?;
     for (topic, new) in wanted(settings, metadata.brokers) {
         if metadata.partitions(topic).is_none() {
             if !settings.create_topics {
                 return Err(CheckError::NoTopic(topic.to_owned()));
             }
             make(&admin, topic, &new).await?;
-            known(&admin, settings, topic).await?;
+            known(&asker, settings, topic).await?;
         }
     }
     let report = check(settings).await?;
@@ -82,7 +85,7 @@ pub async fn prepare(settings: &Settings) -> Result<Report, CheckError> {
 pub async fn check(settings: &Settings) -> Result<Report, CheckError> {
     settings.validate()?;
     let admin = admin(settings)?;
-    let asked = Asked::ask(&admin, settings).await?;
+    let asked = Asked::ask(&Arc::new(Asker::new(settings)?), settings).await?;
     let mut warnings = Vec::new();
     for topic in [&settings.topic, &settings.dead_topic] {
         if asked.partitions(topic).is_none() {
@@ -156,14 +159,14 @@ struct Asked {
 }
 
 impl Asked {
-    async fn ask(admin: &Arc<Admin>, settings: &Settings) -> Result<Self, CheckError> {
-        let (admin, settings) = (admin.clone(), settings.clone());
+    async fn ask(asker: &Arc<Asker>, settings: &Settings) -> Result<Self, CheckError> {
+        let (asking, settings) = (asker.clone(), settings.clone());
         let brokers = settings.brokers.join(", ");
         // The library waits for the answer in this thread.
-        let asking = spawn_blocking(move || {
+        let asked = spawn_blocking(move || {
             let mut asked = Self::default();
             for topic in [&settings.dead_topic, &settings.topic] {
-                let metadata = admin.inner().fetch_metadata(Some(topic), LIMIT)?;
+                let metadata = asking.metadata(topic, LIMIT)?;
                 asked.brokers = metadata.brokers().len();
                 let there = metadata.topics().iter().find(|one| one.name() == topic);
                 if let Some(there) = there.filter(|one| !one.partitions().is_empty()) {
@@ -174,8 +177,8 @@ impl Asked {
             }
             Ok(asked)
         });
-        let asked = asking.await.map_err(|_| CheckError::BrokenOff)?;
-        asked.map_err(|source| CheckError::Unreachable { brokers, source })
+        let asked = asked.await.map_err(|_| CheckError::BrokenOff)?;
+        asked.map_err(|source| CheckError::Unreachable { brokers, complaint: asker.complaint(), source })
     }
 
     fn partitions(&self, topic: &str) -> Option<usize> {
@@ -185,9 +188,8 @@ impl Asked {
 
 type Admin = AdminClient<DefaultClientContext>;
 
-fn admin(settings: &Settings) -> Result<Arc<Admin>, CheckError> {
-    let admin = settings.client()?.create().map_err(|error| SettingsError::Unknown(error.to_string()))?;
-    Ok(Arc::new(admin))
+fn admin(settings: &Settings) -> Result<Admin, SettingsError> {
+    settings.client()?.create().map_err(|error| SettingsError::Unknown(error.to_string()))
 }
 
 /// A topic as it is made here.
@@ -227,9 +229,9 @@ async fn make(admin: &Admin, topic: &str, new: &New) -> Result<(), CheckError> {
 }
 
 /// Waits until the brokers name a topic that was made, which takes them a moment.
-async fn known(admin: &Arc<Admin>, settings: &Settings, topic: &str) -> Result<(), CheckError> {
+async fn known(asker: &Arc<Asker>, settings: &Settings, topic: &str) -> Result<(), CheckError> {
     let asking = async {
-        while Asked::ask(admin, settings).await?.partitions(topic).is_none() {
+        while Asked::ask(asker, settings).await?.partitions(topic).is_none() {
             sleep(ASK_AGAIN).await;
         }
         Ok(())

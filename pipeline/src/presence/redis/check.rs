@@ -6,16 +6,16 @@ use fred::prelude::{ClientLike as _, Error};
 use fred::types::InfoKind;
 use tokio::time::timeout;
 
-use super::Settings;
+use super::{Settings, SettingsError};
 use crate::presence::lease::{Lease, Role, State};
 use crate::presence::{Presence, Unreachable};
 
 /// Why Redis cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum CheckError {
-    /// The URL is not one.
-    #[error("the URL is not of the form redis://user:password@host:port/database")]
-    Url(#[source] Error),
+    /// Nothing can be tried.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
     /// It is not reached, or does not let us in.
     #[error("Redis is not reached, or does not let this user in")]
     Unreachable(#[source] Error),
@@ -42,7 +42,7 @@ pub async fn check(settings: &Settings) -> Result<String, CheckError> {
 }
 
 async fn tried(settings: &Settings) -> Result<String, CheckError> {
-    let client = settings.once().map_err(CheckError::Url)?;
+    let client = settings.clients()?.once().map_err(SettingsError::Url)?;
     client.init().await.map_err(CheckError::Unreachable)?;
     let info: String = client.info(Some(InfoKind::Server)).await.map_err(CheckError::Unreachable)?;
     // It may not be allowed to end the connection in order; that ends with the process.
@@ -59,7 +59,7 @@ async fn tried(settings: &Settings) -> Result<String, CheckError> {
 
 /// What a gateway does: it listens, takes a lease, and lets it go.
 async fn work(settings: &Settings) -> Result<(), CheckError> {
-    let redis = super::Presence::connect(settings.clone()).map_err(CheckError::Url)?;
+    let redis = super::Presence::connect(settings.clone())?;
     let presence = Presence::Redis(redis);
     let id = format!("check-{:08x}", rand::random::<u32>());
     // So that it is nobody's alternative.

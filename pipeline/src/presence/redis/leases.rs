@@ -54,7 +54,7 @@ pub(super) async fn begin(pool: &Pool, keys: &Keys, lease: &Lease) -> Result<(),
 pub(super) async fn extend(pool: &Pool, keys: &Keys, lease: &Lease) -> Result<bool, Error> {
     let arguments = vec![lease.incarnation.to_string(), lease.encode(), LIFE.as_millis().to_string()];
     let key = keys.lease(Kind::of(lease.role), &lease.id);
-    let extended: i64 = scripts::EXTEND.evalsha_with_reload(pool.next(), key, arguments).await?;
+    let extended: i64 = scripts::run(&scripts::EXTEND, pool, key, arguments).await?;
     list(pool, keys, lease).await?;
     Ok(extended == 1)
 }
@@ -63,7 +63,7 @@ pub(super) async fn extend(pool: &Pool, keys: &Keys, lease: &Lease) -> Result<bo
 pub(super) async fn end(pool: &Pool, keys: &Keys, lease: &Lease) -> Result<(), Error> {
     let key = keys.lease(Kind::of(lease.role), &lease.id);
     let incarnation = lease.incarnation.to_string();
-    let ended: i64 = scripts::END.evalsha_with_reload(pool.next(), key, incarnation).await?;
+    let ended: i64 = scripts::run(&scripts::END, pool, key, vec![incarnation]).await?;
     if ended == 1 {
         pool.zrem::<(), _, _>(keys.leases(Kind::of(lease.role)), &*lease.id).await?;
     }

@@ -24,12 +24,13 @@ use futures_util::future::try_join_all;
 use tidegate_proto::id::{DeviceId, UserId};
 use tokio::sync::broadcast::{Receiver, error::RecvError};
 
-pub use settings::Settings;
+pub use settings::{Settings, SettingsError};
 
 use super::control::Control;
 use super::lease::Lease;
 use super::{Registration, Route, Routes};
 use keys::{Keys, Kind};
+use settings::Clients;
 
 /// A connection to Redis. Cheap to clone.
 #[derive(Clone)]
@@ -37,6 +38,7 @@ pub struct Presence(Arc<Shared>);
 
 struct Shared {
     pool: Pool,
+    clients: Clients,
     settings: Settings,
     keys: Keys,
     seen: leases::Seen,
@@ -62,13 +64,15 @@ impl std::fmt::Debug for Controls {
 }
 
 impl Presence {
-    /// Begins to connect, and connects again whenever the connection is lost. An error only for a URL that is none.
-    pub fn connect(settings: Settings) -> Result<Self, Error> {
-        let pool = settings.pool()?;
+    /// Begins to connect, and connects again whenever the connection is lost. An error only for settings
+    /// that are wrong.
+    pub fn connect(settings: Settings) -> Result<Self, SettingsError> {
+        let clients = settings.clients()?;
+        let pool = clients.pool().map_err(SettingsError::Url)?;
         // The tasks live as long as the pool.
         drop(pool.connect_pool());
         let keys = Keys::new(&settings.prefix);
-        Ok(Self(Arc::new(Shared { pool, settings, keys, seen: leases::Seen::default() })))
+        Ok(Self(Arc::new(Shared { pool, clients, settings, keys, seen: leases::Seen::default() })))
     }
 
     /// Asks for a sign of life.
@@ -101,8 +105,7 @@ impl Presence {
     ) -> Result<Registration, Error> {
         let Shared { pool, keys, .. } = &*self.0;
         let arguments = vec![device.as_str().to_owned(), row::encode(route), max_devices.to_string()];
-        let answer: Vec<String> =
-            scripts::REGISTER.evalsha_with_reload(pool.next(), keys.user(user), arguments).await?;
+        let answer: Vec<String> = scripts::run(&scripts::REGISTER, pool, keys.user(user), arguments).await?;
         let mut answer = answer.into_iter();
         Ok(match answer.next().as_deref() {
             Some("superseded") => Registration::Superseded,
@@ -114,7 +117,7 @@ impl Presence {
     pub(super) async fn drop(&self, user: &UserId, device: &DeviceId, route: &Route) -> Result<(), Error> {
         let Shared { pool, keys, .. } = &*self.0;
         let arguments = vec![device.as_str().to_owned(), row::session(route)];
-        scripts::DROP.evalsha_with_reload(pool.next(), keys.user(user), arguments).await
+        scripts::run(&scripts::DROP, pool, keys.user(user), arguments).await
     }
 
     /// The routes of each user whose gateway lives.
@@ -205,9 +208,10 @@ impl Presence {
         self.0.pool.next().publish(self.0.keys.control(gateway), word.encode()).await
     }
 
-    /// Listens to the words for a gateway; the client subscribes again after each loss of the connection.
+    /// Listens to the words for a gateway; the client subscribes again after each loss of the connection. What is told
+    /// within the next moment may be missed: the client does not wait for the server's word that it has subscribed.
     pub(super) async fn listen(&self, gateway: &str) -> Result<Controls, Error> {
-        let client = self.0.settings.subscriber()?;
+        let client = self.0.clients.subscriber()?;
         let words = client.message_rx();
         drop(client.connect());
         drop(client.manage_subscriptions());

@@ -3,7 +3,28 @@
 
 use std::sync::LazyLock;
 
+use fred::clients::Pool;
+use fred::prelude::{ClientLike as _, ClusterInterface as _, Error, ErrorKind, FromValue};
 use fred::types::scripts::Script;
+use tokio::time::timeout;
+
+use super::settings::COMMAND_LIMIT;
+
+/// Runs a script on a key.
+pub(super) async fn run<R: FromValue>(
+    script: &Script,
+    pool: &Pool,
+    key: String,
+    arguments: Vec<String>,
+) -> Result<R, Error> {
+    let client = pool.next();
+    // Other commands wait for the first connection; a script is refused while the slots of a cluster are not known.
+    if client.is_clustered() && client.cached_cluster_state().is_none() {
+        let connected = timeout(COMMAND_LIMIT, client.wait_for_connect()).await;
+        connected.map_err(|_| Error::new(ErrorKind::Timeout, "the cluster is not reached yet"))??;
+    }
+    script.evalsha_with_reload(client, key, arguments).await
+}
 
 /// Writes a device's row unless it has one of a higher attempt of another session.
 ///

@@ -19,6 +19,13 @@ use tokio::net::TcpStream;
 use tokio::process::{Child, ChildStdout, Command};
 use tokio::time::timeout;
 
+#[path = "../shared/collector.rs"]
+mod collector;
+#[cfg(feature = "kafka-tls")]
+mod kafka_tls;
+mod links;
+mod traces;
+
 /// What all processes of a test have in common.
 struct Cluster {
     folder: TempDir,
@@ -48,6 +55,11 @@ struct Device {
 impl Cluster {
     /// On the servers of `scripts/services`, apart from what other tests have there.
     async fn new(with_kafka: bool) -> Self {
+        Self::on(with_kafka.then_some("KAFKA")).await
+    }
+
+    /// With that one of the Kafkas.
+    async fn on(kafka: Option<&str>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let name = folder.path().file_name().unwrap().to_str().unwrap().trim_start_matches('.').to_owned();
         let server = |name: &str| {
@@ -61,8 +73,8 @@ impl Cluster {
             "listen.grpc=127.0.0.1:0".to_owned(),
             "rpc.token=0123456789abcdef".to_owned(),
         ];
-        if with_kafka {
-            settings.push(format!("kafka.brokers={}", server("KAFKA")));
+        if let Some(kafka) = kafka {
+            settings.push(format!("kafka.brokers={}", server(kafka)));
             let names = ["topic", "dead_topic", "group"].map(|key| format!("kafka.{key}={name}.{key}"));
             settings.extend(names);
             settings.push("kafka.partitions=4".to_owned());
@@ -105,6 +117,11 @@ impl Cluster {
 
     /// A process with clients: `serve` or `gateway`.
     async fn gateway(&self, role: &str, name: &str) -> Process {
+        self.gateway_with(role, name, &[]).await
+    }
+
+    /// With settings besides those of all.
+    async fn gateway_with(&self, role: &str, name: &str, settings: &[String]) -> Process {
         // Of its own, so that its ports are known before and nobody has them.
         let host = own_host();
         let data = self.folder.path().join(name);
@@ -112,18 +129,23 @@ impl Cluster {
         for file in ["dev-secret", "dev-cert.pem", "dev-key.pem"] {
             fs::copy(self.folder.path().join("shared").join(file), data.join(file)).unwrap();
         }
-        let own = [
+        let mut own = vec![
             format!("data={name}"),
             format!("gateway.id={name}"),
             format!("listen.quic={host}:4433"),
             format!("listen.http={host}:8080"),
             format!("listen.public_urls=https://{host}:4433"),
         ];
+        own.extend_from_slice(settings);
         self.start(role, name, &own, format!("{host}:4433")).await
     }
 
     async fn pipeline(&self, name: &str) -> Process {
-        self.start("pipeline", name, &[], String::new()).await
+        self.pipeline_with(name, &[]).await
+    }
+
+    async fn pipeline_with(&self, name: &str, settings: &[String]) -> Process {
+        self.start("pipeline", name, settings, String::new()).await
     }
 
     async fn start(&self, role: &str, name: &str, own: &[String], address: String) -> Process {
@@ -264,6 +286,9 @@ async fn two_processes_share_their_users_and_one_stops() {
     // They were pushed, and not found by a check of the heads.
     one.shows("tidegate_link_messages_total{gateway=\"two\"} 1").await;
     two.shows("tidegate_link_messages_total{gateway=\"one\"} 1").await;
+    for process in [&one, &two] {
+        process.shows("tidegate_links_open 1").await;
+    }
 
     let mut elsewhere = cluster.connect(&one, "bob", "phone").await;
     assert_eq!(bob.closed().await, CloseCode::Replaced);
@@ -299,6 +324,7 @@ async fn gateways_and_pipelines_come_and_go() {
     bob.send("alice", "2").await;
     assert_eq!((bob.text().await, alice.text().await), ("1".to_owned(), "2".to_owned()));
     first.shows("tidegate_link_messages_total{gateway=\"two\"} 2").await;
+    first.shows("tidegate_links_open 2").await;
 
     let second = cluster.pipeline("second").await;
     second.shows("tidegate_kafka_partitions_held 2").await;

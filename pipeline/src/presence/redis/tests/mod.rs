@@ -1,5 +1,7 @@
 //! On a real Redis: the contract, dead gateways, the control channel, and a connection that breaks.
 
+mod shapes;
+
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
@@ -16,10 +18,17 @@ fn url() -> String {
     std::env::var("TIDEGATE_TEST_REDIS").expect("TIDEGATE_TEST_REDIS says where a Redis for tests is")
 }
 
-/// Presence under a prefix of its own.
-fn presence_at(url: String) -> Port {
-    let settings = Settings { url, prefix: format!("tg-test-{:016x}:", rand::random::<u64>()) };
+/// A server under a prefix of one's own.
+fn own(url: String) -> Settings {
+    Settings { url, prefix: format!("tg-test-{:016x}:", rand::random::<u64>()), ca_file: None }
+}
+
+fn presence(settings: Settings) -> Port {
     Port::Redis(Presence::connect(settings).unwrap())
+}
+
+fn presence_at(url: String) -> Port {
+    presence(own(url))
 }
 
 fn names() -> (UserId, DeviceId) {
@@ -120,16 +129,21 @@ async fn words_reach_their_gateway_and_do_so_again_after_a_break() {
     assert_eq!(within(controls.next()).await, word(2));
 
     relay.cut();
-    // Told until it is heard: what is told while nobody listens is lost.
+    is_heard(&presence, "gateway-1", &mut controls).await;
+}
+
+/// Tells a word until it is heard: what is told while nobody listens is lost.
+async fn is_heard(presence: &Port, gateway: &str, controls: &mut super::super::Controls) {
+    let word = Control::Displaced { incarnation: 7, session: 3 };
     let heard = within(async {
         loop {
-            let _ = presence.tell("gateway-1", word(3)).await;
+            let _ = presence.tell(gateway, word).await;
             if let Ok(heard) = timeout(Duration::from_millis(100), controls.next()).await {
                 break heard;
             }
         }
     });
-    assert_eq!(heard.await, word(3));
+    assert_eq!(heard.await, word);
 }
 
 #[tokio::test]
@@ -204,12 +218,13 @@ impl Relay {
 
 #[test]
 fn settings_show_no_password() {
-    let settings = Settings { url: "redis://user:secret@localhost".into(), prefix: "tg:".into() };
+    let settings =
+        Settings { url: "redis://user:secret@localhost".into(), prefix: "tg:".into(), ca_file: None };
     assert!(!format!("{settings:?}").contains("secret"));
 }
 
 #[tokio::test]
 async fn a_url_that_is_none_is_refused() {
-    let settings = Settings { url: "not a url".into(), prefix: "tg:".into() };
+    let settings = Settings { url: "not a url".into(), prefix: "tg:".into(), ca_file: None };
     assert!(Presence::connect(settings).is_err());
 }
