@@ -1,38 +1,43 @@
 //! A look at a database, which changes nothing.
 
 use sqlx::mysql::MySqlConnection;
-use sqlx::{ConnectOptions as _, Connection as _};
 
 use super::Config;
 use super::open::{MIGRATIONS, check, meant};
-use crate::store::server::look::Look;
+use crate::store::server::look::{self, Look, Show};
 use crate::store::server::open::OpenError;
-use crate::store::server::pool::limited;
+
+type Result<T> = std::result::Result<T, sqlx::Error>;
 
 /// Whether the database can be used, and what of it is to be known.
-pub async fn look(config: &Config) -> Result<Look, OpenError> {
+pub async fn look(config: &Config) -> std::result::Result<Look, OpenError> {
     let (options, place) = meant(config)?;
-    let failed = |source| OpenError::Database { place: place.clone(), source };
-    let mut connection = limited(options.connect()).await.map_err(failed)?;
-    check(&mut connection, &place).await?;
-    let server = sqlx::query_as::<_, (String, i64)>(SERVER);
-    let server = limited(server.fetch_one(&mut connection)).await.map_err(failed)?;
-    let applied = applied(&mut connection).await.map_err(failed)?;
-    let look = Look::new(server, &applied, &MIGRATIONS, &place)?;
-    limited(connection.close()).await.map_err(failed)?;
-    Ok(look)
+    look::look::<MySqlConnection>(options, &place, &MIGRATIONS).await
 }
 
-/// The steps of the schema that the database has; of an empty one none.
-async fn applied(connection: &mut MySqlConnection) -> Result<Vec<i64>, sqlx::Error> {
-    let tables: i64 = limited(sqlx::query_scalar(TABLES).fetch_one(&mut *connection)).await?;
-    if tables == 0 {
-        return Ok(Vec::new());
+impl Show for MySqlConnection {
+    async fn check(&mut self, place: &str) -> std::result::Result<(), OpenError> {
+        check(self, place).await
     }
-    limited(sqlx::query_scalar(APPLIED).fetch_all(connection)).await
+
+    async fn server(&mut self) -> Result<(String, i64)> {
+        sqlx::query_as(SERVER).fetch_one(self).await
+    }
+
+    async fn has_steps(&mut self) -> Result<bool> {
+        sqlx::query_scalar(HAS_STEPS).fetch_one(self).await
+    }
+
+    async fn steps(&mut self) -> Result<Vec<i64>> {
+        sqlx::query_scalar("SELECT version FROM _sqlx_migrations").fetch_all(self).await
+    }
+
+    /// There is no one question for it: rights come from the server, the database and roles.
+    async fn may_create(&mut self) -> Result<bool> {
+        Ok(true)
+    }
 }
 
 const SERVER: &str = "SELECT CAST(VERSION() AS CHAR), CAST(UNIX_TIMESTAMP(NOW(3)) * 1000 AS SIGNED)";
-const TABLES: &str = "SELECT CAST(count(*) AS SIGNED) FROM information_schema.tables \
-     WHERE table_schema = DATABASE() AND table_name = '_sqlx_migrations'";
-const APPLIED: &str = "SELECT version FROM _sqlx_migrations ORDER BY version";
+const HAS_STEPS: &str = "SELECT EXISTS (SELECT 1 FROM information_schema.tables \
+     WHERE table_schema = DATABASE() AND table_name = '_sqlx_migrations')";
