@@ -3,7 +3,9 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use sqlx::migrate::Migrator;
-use sqlx::{ConnectOptions as _, Connection};
+use sqlx::{
+    ConnectOptions as _, Connection, Database, Executor, FromRow, IntoArguments, query_as, query_scalar,
+};
 
 use super::open::OpenError;
 use super::pool::limited;
@@ -19,39 +21,49 @@ pub struct Look {
     pub clock_ahead_ms: i64,
 }
 
-/// What a look asks of an engine's connection.
+/// What a look needs of an engine. The texts are SQL, whose answer is one row.
 pub(in crate::store) trait Show: Connection {
+    /// What the server says of itself, and its time in ms since 1970.
+    const SERVER: &'static str;
+    /// Whether the table is there that names the steps of the schema.
+    const HAS_STEPS: &'static str;
+    /// Whether this user may make tables, as far as the server can be asked.
+    const MAY_CREATE: &'static str;
+
     /// The server must be new enough, and its settings those of a durable store.
     async fn check(&mut self, place: &str) -> Result<(), OpenError>;
-
-    /// What the server says of itself, and its time in ms since 1970.
-    async fn server(&mut self) -> Result<(String, i64), sqlx::Error>;
-
-    /// Whether the table is there that names the steps of the schema.
-    async fn has_steps(&mut self) -> Result<bool, sqlx::Error>;
-
-    /// The steps of the schema that were made.
-    async fn steps(&mut self) -> Result<Vec<i64>, sqlx::Error>;
-
-    /// Whether this user may make tables, as far as the server can be asked.
-    async fn may_create(&mut self) -> Result<bool, sqlx::Error>;
 }
 
 /// Whether the database can be used, and what of it is to be known.
-pub(in crate::store) async fn look<C: Show>(
+pub(in crate::store) async fn look<C>(
     options: C::Options,
     place: &str,
     migrations: &Migrator,
-) -> Result<Look, OpenError> {
+) -> Result<Look, OpenError>
+where
+    C: Show,
+    for<'c> &'c mut C: Executor<'c, Database = C::Database>,
+    <C::Database as Database>::Arguments: IntoArguments<C::Database>,
+    (String, i64): for<'r> FromRow<'r, <C::Database as Database>::Row>,
+    (i64,): for<'r> FromRow<'r, <C::Database as Database>::Row>,
+    (bool,): for<'r> FromRow<'r, <C::Database as Database>::Row>,
+{
     let failed = |source| OpenError::Database { place: place.to_owned(), source };
     let mut connection: C = limited(options.connect()).await.map_err(failed)?;
     connection.check(place).await?;
-    let server = limited(connection.server()).await.map_err(failed)?;
-    let has_steps = limited(connection.has_steps()).await.map_err(failed)?;
-    let made = if has_steps { limited(connection.steps()).await.map_err(failed)? } else { Vec::new() };
+    let server = limited(query_as(C::SERVER).fetch_one(&mut connection)).await.map_err(failed)?;
+    let made = if limited(query_scalar(C::HAS_STEPS).fetch_one(&mut connection)).await.map_err(failed)? {
+        limited(query_scalar(STEPS).fetch_all(&mut connection)).await.map_err(failed)?
+    } else {
+        Vec::new()
+    };
     let look = Look::new(server, &made, migrations, place)?;
-    if look.pending > 0 && !limited(connection.may_create()).await.map_err(failed)? {
-        return Err(OpenError::MayNotCreate { place: place.to_owned() });
+    if look.pending > 0 {
+        let may: bool =
+            limited(query_scalar(C::MAY_CREATE).fetch_one(&mut connection)).await.map_err(failed)?;
+        if !may {
+            return Err(OpenError::MayNotCreate { place: place.to_owned() });
+        }
     }
     limited(connection.close()).await.map_err(failed)?;
     Ok(look)
@@ -76,3 +88,5 @@ impl Look {
         Ok(Self { server, pending, clock_ahead_ms: clock_ms.saturating_sub(now_ms) })
     }
 }
+
+const STEPS: &str = "SELECT version FROM _sqlx_migrations";
