@@ -1,6 +1,7 @@
-//! How many messages a second one pusher hands to gateways over gRPC on loopback, and what that costs:
-//! `cargo run --release -p tidegate-pipeline --example link_bench -- [messages] [batch]`. The gateways only decode, so it is the
-//! link that is measured. With one gateway called of five, with three, and with all five.
+//! How many messages a second one pusher hands to gateways over gRPC on loopback, and what that costs. The gateways only
+//! decode, so it is the link that is measured: with one gateway called of five, with three, and with all five.
+//!
+//!     cargo run --release -p tidegate-pipeline --example link_bench -- [messages] [batch]
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a measurement")]
 
 use std::pin::Pin;
@@ -110,7 +111,7 @@ async fn measure(called: usize, messages: usize, batch: usize) {
     let pusher = Pusher::new(presence, None, Dialer::default(), metrics.pusher.clone());
     let (records, stored) = (records(&bob, batch), stored(&bob));
     let placed: Vec<_> = records.iter().map(|record| Placed { record, stored: &stored }).collect();
-    let (began, cpu) = (Instant::now(), cpu());
+    let (began, cpu_before) = (Instant::now(), cpu());
     for round in 1..=messages / batch {
         pusher.push(&placed, &[]).await;
         // As far ahead as a link's queue allows.
@@ -119,7 +120,7 @@ async fn measure(called: usize, messages: usize, batch: usize) {
         }
     }
     pusher.stop(Duration::from_secs(60)).await;
-    let (took, spent) = (began.elapsed().as_secs_f64(), self::cpu() - cpu);
+    let (took, spent) = (began.elapsed().as_secs_f64(), cpu() - cpu_before);
     let arrived: u64 = counts.iter().map(|count| count.load(Ordering::Relaxed)).sum();
     assert_eq!(arrived + metrics.pusher.link.full.get(), (called * messages) as u64);
     println!(
@@ -144,5 +145,6 @@ fn stored(to: &UserId) -> Stored {
 fn cpu() -> f64 {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
     let fields: Vec<_> = stat.rsplit(") ").next().unwrap().split(' ').collect();
+    // utime and stime, in hundredths of a second.
     (fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap()) / 100.0
 }

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import metrics
 import tables
+from columns import CLIENT_CPU, FAULTS, RATE, latency, server_cpu
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(CHECKOUT / "scripts" / "services.d"))
@@ -43,16 +44,8 @@ RAISED = [
     "log.level=warn",
 ]
 
-
-def latency(name, key):
-    """Columns of a latency, in ms."""
-    return [(f"{name} ms {q}", lambda r, q=q: r[key][q] / 1e3, 2) for q in ("p50", "p99")]
-
-
-RATE = ("messages/s", lambda r: r["received_per_second"], 0)
-CPU = ("CPU µs each, all processes", lambda r: r["server_cpu_us_per_message"], 1)
-FAULTS = ("lost, doubled, reordered", lambda r: r["lost"] + r["doubled"] + r["reordered"], 0)
-LOAD = [RATE, CPU, ("clients' CPU µs each", lambda r: r["client_cpu_us_per_message"], 1),
+CPU = server_cpu("CPU µs each, all processes")
+LOAD = [RATE, CPU, CLIENT_CPU,
         *latency("ACCEPTED", "accepted_us"), *latency("STORED", "stored_us"), *latency("delivered", "delivered_us"), FAULTS]
 
 

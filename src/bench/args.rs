@@ -122,7 +122,8 @@ pub(crate) struct Fanout {
     /// So many of them are slow: they read 1 KiB a second, over TCP with the smallest buffer, over QUIC by leaving the
     /// stream unread. The load runs twice: first they read like the others; then each gets 4 MiB to begin with and reads
     /// slowly. Latencies are those of the others; the first run's, and the memory that a slow client costs, stand in
-    /// `slow` (with fewer than ten, caches of the store are counted to them). In the end they read on until they have everything
+    /// `slow` (with fewer than ten, caches of the store are counted to them). In the end they read on until they have
+    /// everything
     #[arg(long, value_name = "USERS", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=100))]
     pub(crate) slow: u32,
     #[command(flatten)]

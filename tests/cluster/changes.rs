@@ -1,4 +1,5 @@
-//! Processes that halt, come and go in order: a gateway whose clock stops, a pipeline added and removed, a gateway drained.
+//! Processes that halt, come and go in order: a gateway whose clock stops, a pipeline added and removed, a gateway
+//! drained.
 
 use std::time::{Duration, Instant};
 

@@ -5,8 +5,7 @@ use std::fs;
 
 use futures_util::future::join_all;
 
-use crate::OfKind as _;
-use crate::page::{self, README, blocks};
+use crate::page::{self, OfKind as _, README, blocks};
 use crate::program::{FREE, Place};
 
 #[test]

@@ -84,3 +84,14 @@ impl fmt::Display for Block {
         write!(f, "{}:{}", self.path, self.line)
     }
 }
+
+/// The blocks of one kind.
+pub(crate) trait OfKind {
+    fn of_kind(self, kind: &str) -> Vec<Block>;
+}
+
+impl<T: IntoIterator<Item = Block>> OfKind for T {
+    fn of_kind(self, kind: &str) -> Vec<Block> {
+        self.into_iter().filter(|block| block.kind == kind).collect()
+    }
+}

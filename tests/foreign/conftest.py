@@ -1,4 +1,4 @@
-"""The server, the transports, and devices of users that no other test has."""
+"""Servers, the transports, and devices of users that no other test has."""
 
 import os
 import uuid
@@ -27,6 +27,21 @@ def server(tmp_path_factory):
     server = Server(os.environ["TIDEGATE_BIN"], tmp_path_factory.mktemp("server"))
     yield server
     assert server.stop() == 0, server.log.read_text()
+
+
+@pytest.fixture
+def own_server(tmp_path):
+    """Starts servers that this test may end, all on one data folder. Each has other ports, so clients get the new one."""
+    servers = []
+
+    def start(*settings: str) -> Server:
+        servers.append(Server(os.environ["TIDEGATE_BIN"], tmp_path, *settings))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        if server.process.poll() is None:
+            server.kill()
 
 
 class World:

@@ -1,6 +1,5 @@
 """What backends and operators ask over gRPC (docs/GRPC.md), by gRPC's own Python."""
 
-import os
 import re
 from pathlib import Path
 
@@ -36,27 +35,12 @@ from tidegate.v1.services_pb2_grpc import (
 
 from certificates import Authority, write
 from conftest import TRANSPORTS, World
-from server import Server
 from transport import LIMIT_S
 
 PAGE = (Path(__file__).parents[2] / "docs/GRPC.md").read_text()
 TOKEN = "change-me-to-something-long"
 OURS = {"AdminService", "ChatService", "DbService", "MsgService", "PushService", "RegistryService"}
 SERVING, NOT_SERVING = HealthCheckResponse.SERVING, HealthCheckResponse.NOT_SERVING
-
-
-@pytest.fixture
-def own_server(tmp_path):
-    servers = []
-
-    def start(*settings: str) -> Server:
-        servers.append(Server(os.environ["TIDEGATE_BIN"], tmp_path, *settings))
-        return servers[-1]
-
-    yield start
-    for server in servers:
-        if server.process.poll() is None:
-            server.kill()
 
 
 @pytest.fixture

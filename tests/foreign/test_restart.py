@@ -1,30 +1,12 @@
 """The server stops, is killed, comes back: what clients see, and that nothing is lost (PROTOCOL sections 7, 9, 14)."""
 
 import asyncio
-import os
 
-import pytest
 from tidegate.v1.client_pb2 import CLOSE_CODE_DRAINING, Start
 
 from conftest import TRANSPORTS, World
 from device import Device
-from server import Server
 from transport import LIMIT_S
-
-
-@pytest.fixture
-def own_server(tmp_path):
-    """A server that this test may end. It comes back on other ports, so clients get the new one."""
-    servers = []
-
-    def start(*settings: str) -> Server:
-        servers.append(Server(os.environ["TIDEGATE_BIN"], tmp_path, *settings))
-        return servers[-1]
-
-    yield start
-    for server in servers:
-        if server.process.poll() is None:
-            server.kill()
 
 
 async def test_a_server_that_stops_says_so(own_server):

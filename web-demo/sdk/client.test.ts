@@ -1,56 +1,9 @@
-// The whole client against a server that the test plays.
+// The whole client against a server that the test plays: how sessions begin and end, and pulls.
 
-import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { describe, expect, test } from "vitest";
 import { FakeTransport } from "../tests/fakes";
-import { TidegateClient } from "./client";
-import { CloseCode, Code, ReceiptStatus } from "./gen/tidegate/v1/client_pb";
-import type { ClientOptions } from "./options";
-import { memoryStore, type Store } from "./state";
-
-let store: Store;
-let ws: FakeTransport;
-let tokens: number;
-let clients: TidegateClient[];
-
-beforeEach(() => {
-  vi.useFakeTimers({ now: 1_700_000_000_000 });
-  vi.spyOn(Math, "random").mockReturnValue(0.5);
-  store = memoryStore();
-  ws = new FakeTransport("websocket", 1);
-  tokens = 0;
-  clients = [];
-});
-afterEach(() => {
-  for (const client of clients) client.close();
-  vi.restoreAllMocks();
-  vi.useRealTimers();
-});
-
-const pass = (ms: number): Promise<unknown> => vi.advanceTimersByTimeAsync(ms);
-
-/** The connection breaks. */
-const lose = (): void => ws.wire.events?.closed(undefined, "lost");
-
-function makeClient(options: Partial<ClientOptions> = {}): { client: TidegateClient; seqs: number[]; closed: string[]; states: string[] } {
-  const client = new TidegateClient({
-    endpoints: async () => ({ websocket: "ws://x" }),
-    token: async () => `token ${++tokens}`,
-    deviceId: "d",
-    store,
-    transports: [ws],
-    ...options,
-  });
-  clients.push(client);
-  const [seqs, closed, states]: [number[], string[], string[]] = [[], [], []];
-  client.on("message", ({ seq }) => seqs.push(seq));
-  client.on("closed", ({ code }) => closed.push(code));
-  client.on("connection", ({ state }) => states.at(-1) !== state && states.push(state));
-  client.connect();
-  return { client, seqs, closed, states };
-}
-
-const receipt = (localId: string, status: ReceiptStatus, more = {}): never =>
-  ({ case: "receipt", value: { localId, serverId: "s", sendTime: 5n, status, ...more } }) as never;
+import { clients, lose, makeClient, nextToken, opensByHand, pass, tokens, ws } from "../tests/played";
+import { CloseCode, Code } from "./gen/tidegate/v1/client_pb";
 
 describe("Hello", () => {
   test("the first one has no position, a resume has, and the attempt grows", async () => {
@@ -120,154 +73,6 @@ describe("Hello", () => {
   });
 });
 
-describe("receiving", () => {
-  test("acknowledges after a second, after 64, and when it goes", async () => {
-    const { client } = makeClient();
-    await pass(1);
-    ws.wire.welcome(0);
-    ws.wire.delivers(1);
-    ws.wire.delivers(3);
-    await pass(999);
-    expect(ws.wire.all("ack")).toEqual([]);
-    await pass(1);
-    expect(ws.wire.all("ack")).toMatchObject([{ cursor: 1n }]);
-    ws.wire.delivers(2);
-    for (let seq = 4; seq <= 65; seq++) ws.wire.delivers(seq);
-    expect(ws.wire.all("ack").at(-1)).toMatchObject({ cursor: 65n });
-    ws.wire.delivers(66);
-    client.close();
-    expect(ws.wire.all("ack").at(-1)).toMatchObject({ cursor: 66n });
-    expect(ws.wire.all("bye")).toHaveLength(1);
-  });
-
-  test("gone entries and gone history move the cursor", async () => {
-    const { client, seqs } = makeClient();
-    const gone: object[] = [];
-    client.on("gone", (event) => gone.push(event));
-    client.on("historyGone", (event) => gone.push(event));
-    await pass(1);
-    ws.wire.welcome(0);
-    ws.wire.says({ case: "deliver", value: { seq: 1n, entry: { case: "gone", value: {} } } });
-    ws.wire.says({ case: "historyGone", value: { floor: 10n } });
-    ws.wire.delivers(10);
-    await pass(1_000);
-    expect(gone).toEqual([{ seq: 1 }, { floor: 10 }]);
-    expect([seqs, ws.wire.all("ack").at(-1)?.cursor]).toEqual([[10], 10n]);
-  });
-
-  test("a listener that throws disturbs neither the others nor the client", async () => {
-    const { client, seqs } = makeClient();
-    const uncaught: unknown[] = [];
-    vi.stubGlobal("setTimeout", ((original) => (run: () => void, ms?: number) =>
-      original(() => {
-        try {
-          run();
-        } catch (error) {
-          uncaught.push(error);
-        }
-      }, ms))(setTimeout));
-    client.on("message", () => {
-      throw new Error("a listener's own");
-    });
-    await pass(1);
-    ws.wire.welcome(0);
-    ws.wire.delivers(1);
-    ws.wire.delivers(2);
-    await pass(1);
-    vi.unstubAllGlobals();
-    expect([seqs, uncaught.map(String)]).toEqual([[1, 2], ["Error: a listener's own", "Error: a listener's own"]]);
-  });
-});
-
-describe("sending", () => {
-  test("from sending over accepted to stored, and the stored seq counts as received", async () => {
-    const { client, seqs } = makeClient();
-    const handle = client.send({ receiverId: "bob", content: "hi" });
-    const states: string[] = [];
-    client.on("state", ({ state }) => states.push(state));
-    await pass(1);
-    ws.wire.welcome(0);
-    const [send] = ws.wire.all("send");
-    expect(send?.msg).toMatchObject({ receiverId: "bob", localId: handle.localId, contentType: 1 });
-    // A backend's, stored nowhere, settles nothing.
-    ws.wire.delivers(0, { sendId: "alice", localId: handle.localId });
-    expect([states, seqs]).toEqual([[], [0]]);
-    ws.wire.says(receipt(handle.localId, ReceiptStatus.ACCEPTED));
-    ws.wire.says(receipt(handle.localId, ReceiptStatus.STORED, { seq: 1n, convSeq: 9n }));
-    ws.wire.says(receipt(handle.localId, ReceiptStatus.ACCEPTED));
-    ws.wire.delivers(1, { sendId: "alice", localId: handle.localId });
-    expect([states, seqs, client.pending]).toEqual([["accepted", "stored"], [0], []]);
-    expect(await handle.stored).toMatchObject({ conversation: "d:alice:bob", convSeq: 9, seq: 1, serverId: "s", sendTime: 5 });
-    await pass(1_000);
-    expect(ws.wire.all("ack").at(-1)?.cursor).toBe(1n);
-  });
-
-  test("unanswered sends go out again in order on the next session, and a delivery is their STORED", async () => {
-    const { client, seqs } = makeClient();
-    await pass(1);
-    ws.wire.welcome(0);
-    const handles = ["a", "b", "c"].map((content) => client.send({ receiverId: "bob", content }));
-    ws.wire.says(receipt(handles[0]!.localId, ReceiptStatus.STORED, { seq: 1n, convSeq: 1n }));
-    ws.wire.says(receipt(handles[1]!.localId, ReceiptStatus.ACCEPTED));
-    client.setOnline(false);
-    await pass(10_000);
-    expect([ws.wires.length, client.status.state]).toEqual([1, "offline"]);
-    client.setOnline(true);
-    await pass(1);
-    ws.wire.welcome(1);
-    expect(ws.wire.all("send").map(({ msg }) => msg?.localId)).toEqual([handles[1]!.localId, handles[2]!.localId]);
-    ws.wire.delivers(2, { sendId: "alice", localId: handles[1]!.localId });
-    expect([handles.map(({ state }) => state), seqs]).toEqual([["stored", "stored", "sending"], []]);
-  });
-
-  test("an own delivery without a seq is stored nowhere: the send waits on", async () => {
-    const { client, seqs } = makeClient();
-    const handle = client.send({ receiverId: "bob", content: "hi" });
-    await pass(1);
-    ws.wire.welcome(0);
-    ws.wire.delivers(0, { sendId: "alice", localId: handle.localId });
-    expect([seqs, handle.state, client.pending]).toEqual([[0], "sending", [handle]]);
-    ws.wire.delivers(1, { sendId: "alice", localId: handle.localId });
-    expect([seqs, handle.state, client.pending]).toEqual([[0], "stored", []]);
-  });
-
-  test("a reload sends what was left, under the same ids", async () => {
-    const first = makeClient({ user: "alice" });
-    const handle = first.client.send({ receiverId: "bob", content: "left over" });
-    await pass(0);
-    first.client.close();
-    await expect(handle.stored).rejects.toMatchObject({ code: "CLOSED" });
-    const second = makeClient({ user: "alice" });
-    expect(second.client.pending.map(({ localId }) => localId)).toEqual([handle.localId]);
-    await pass(1);
-    ws.wire.welcome(0);
-    expect(ws.wire.all("send")).toMatchObject([{ msg: { localId: handle.localId } }]);
-    ws.wire.says(receipt(handle.localId, ReceiptStatus.STORED, { seq: 1n }));
-    await pass(0);
-    second.client.close();
-    expect(makeClient({ user: "alice" }).client.pending).toEqual([]);
-  });
-
-  test("a refusal is told", async () => {
-    const { client } = makeClient();
-    await pass(1);
-    ws.wire.welcome(0);
-    const handle = client.send({ receiverId: "bob", content: "x" });
-    ws.wire.says(receipt(handle.localId, ReceiptStatus.REJECTED, { code: Code.PERMISSION_DENIED, message: "no" }));
-    await expect(handle.accepted).rejects.toMatchObject({ code: "PERMISSION_DENIED", message: "no" });
-    expect(handle.state).toBe("rejected");
-  });
-
-  test.each([
-    [{ content: "x" }, "INVALID_ARGUMENT"],
-    [{ receiverId: "a", groupId: "b", content: "x" }, "INVALID_ARGUMENT"],
-    [{ receiverId: "no spaces", content: "x" }, "INVALID_ARGUMENT"],
-    [{ receiverId: "bob", content: "x".repeat(65_537) }, "TOO_LARGE"],
-  ])("what cannot be sent throws: %#", (outgoing, code) => {
-    expect(() => makeClient().client.send(outgoing)).toThrow(expect.objectContaining({ code }));
-  });
-});
-
 describe("endings", () => {
   test("GoAway: closed with its code, and back after the time it says", async () => {
     makeClient();
@@ -282,7 +87,7 @@ describe("endings", () => {
   });
 
   test("GoAway with alternatives: they come first, then the own address; the next time the own address alone", async () => {
-    ws = new FakeTransport("websocket");
+    opensByHand();
     const { client } = makeClient({ endpoints: async () => ({ websocket: "wss://own/ws" }) });
     const next = async (): Promise<void> => void (await pass(600));
     await next();
@@ -376,7 +181,7 @@ describe("endings", () => {
 
   test("a token is renewed in the running session before it ends", async () => {
     const exp = Date.now() / 1000 + 100;
-    makeClient({ token: async () => `x.${btoa(JSON.stringify({ sub: "alice", exp, n: ++tokens }))}.y` });
+    makeClient({ token: async () => `x.${btoa(JSON.stringify({ sub: "alice", exp, n: nextToken() }))}.y` });
     await pass(1);
     ws.wire.welcome(0);
     ws.wire.events?.alive();

@@ -1,52 +1,31 @@
 // The protocol's numbers, seen from the wire: when a client sends again, pings, gives up a connection, and how much.
 
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
-import { FakeTransport } from "../tests/fakes";
-import { TidegateClient } from "./client";
+import { makeClient, pass, receipt, ws } from "../tests/played";
+import type { TidegateClient } from "./client";
 import { Code, ReceiptStatus } from "./gen/tidegate/v1/client_pb";
-import { memoryStore } from "./state";
 
-let ws: FakeTransport;
 let client: TidegateClient;
 let seqs: number[];
 
-beforeEach(() => {
-  vi.useFakeTimers({ now: 1_700_000_000_000 });
-  vi.spyOn(Math, "random").mockReturnValue(0.5);
-});
-afterEach(() => {
-  client.close();
-  vi.unstubAllGlobals();
-  vi.restoreAllMocks();
-  vi.useRealTimers();
-});
+afterEach(() => void vi.unstubAllGlobals());
 
 async function connect(): Promise<void> {
-  ws = new FakeTransport("websocket", 1);
-  client = new TidegateClient({
-    endpoints: async () => ({ websocket: "ws://x" }),
-    token: async () => "token",
-    deviceId: "d",
-    store: memoryStore(),
-    transports: [ws],
-  });
-  seqs = [];
-  client.on("message", ({ seq }) => seqs.push(seq));
-  client.connect();
-  await vi.advanceTimersByTimeAsync(1);
+  ({ client, seqs } = makeClient());
+  await pass(1);
   ws.wire.welcome(0);
 }
 
 /** Time passes; the server answers each Ping at once. */
 async function live(ms: number): Promise<void> {
   for (const end = Date.now() + ms; Date.now() < end; ) {
-    await vi.advanceTimersByTimeAsync(Math.min(1_000, end - Date.now()));
+    await pass(Math.min(1_000, end - Date.now()));
     ws.wire.events?.alive();
   }
 }
 
 const says = (localId: string, status: ReceiptStatus, more = {}): void =>
-  ws.wire.says({ case: "receipt", value: { localId, serverId: "s", sendTime: 5n, status, ...more } });
+  ws.wire.says(receipt(localId, status, more));
 const sent = (): (string | undefined)[] => ws.wire.all("send").map(({ msg }) => msg?.localId);
 
 describe("sending again", () => {
@@ -102,7 +81,7 @@ test("with 4,096 seqs above a hole the client reconnects from its cursor, and ap
   says(own.localId, ReceiptStatus.STORED, { seq: 4_098n });
   expect(ws.wire.closedWith).toBeDefined();
   expect(own.state).toBe("sending");
-  await vi.advanceTimersByTimeAsync(600);
+  await pass(600);
   expect(ws.wires).toHaveLength(2);
   expect(ws.wire.all("hello")[0]?.start?.from).toMatchObject({ value: { epoch: "e", cursor: 0n } });
   ws.wire.welcome(0);
@@ -164,13 +143,13 @@ describe("the heartbeat", () => {
   test("3 s of silence after such a Ping end the session, and the next one begins", async () => {
     await connect();
     ws.wire.events?.alive();
-    await vi.advanceTimersByTimeAsync(1_000);
+    await pass(1_000);
     network.dispatchEvent(new Event("change"));
-    await vi.advanceTimersByTimeAsync(2_999);
+    await pass(2_999);
     expect(ws.wire.closedWith).toBeUndefined();
-    await vi.advanceTimersByTimeAsync(1);
+    await pass(1);
     expect(ws.wire.closedWith).toBeDefined();
-    await vi.advanceTimersByTimeAsync(500);
+    await pass(500);
     expect(ws.wires).toHaveLength(2);
   });
 });

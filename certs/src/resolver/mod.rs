@@ -1,4 +1,5 @@
-//! The identity that is served now, and where the next one comes from. Does not know when to look: see [`watch`](crate::watch).
+//! The identity that is served now, and where the next one comes from. Does not know when to look: see
+//! [`watch`](crate::watch).
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};

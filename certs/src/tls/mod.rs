@@ -12,7 +12,8 @@ use crate::CertResolver;
 pub fn quic(resolver: Arc<CertResolver>, alpn: &[&[u8]]) -> ServerConfig {
     let mut config = config(resolver, alpn, &[&TLS13]);
     // 0-RTT is off: whoever records early data can send it again, and a Hello sent again would take the device's place
-    // in presence. The round trip it saves is only that of a resumption. (QUIC allows 0 and u32::MAX here, RFC 9001, 4.6.1.)
+    // in presence. The round trip it saves is only that of a resumption. (QUIC allows 0 and u32::MAX here: RFC 9001,
+    // section 4.6.1.)
     config.max_early_data_size = 0;
     config
 }

@@ -1,5 +1,5 @@
-//! Whether a client takes what is queued for it (ARCHITECTURE.md "The feed"). Pure: it is told the figures and the time, in ms on
-//! the session's clock.
+//! Whether a client takes what is queued for it (ARCHITECTURE.md "The feed"). Pure: it is told the figures and the time,
+//! in ms on the session's clock.
 
 /// What the client had taken when, and whether something waits for it.
 #[derive(Debug, Default)]

@@ -10,6 +10,7 @@ use crate::peer::{Peer, within};
 use crate::server::Server;
 
 const KEY: &str = "api.keys=[\"a-key-of-the-backend-0123456789\"]";
+const CLOSE: &str = "Host: localhost\r\nConnection: close\r\n\r\n";
 const BEARER: &str = "Authorization: Bearer a-key-of-the-backend-0123456789";
 
 /// The answer to bytes, up to the end of the connection; the status, or 0 when it ended without one.
@@ -25,6 +26,10 @@ async fn status(address: std::net::SocketAddr, request: &[u8]) -> (u16, String) 
     (status.unwrap_or(0), answer)
 }
 
+fn get(target: &str) -> String {
+    format!("GET {target} HTTP/1.1\r\n{CLOSE}")
+}
+
 fn post(more: &str, body: &str) -> String {
     let length = if more.to_ascii_lowercase().contains("length") || more.contains("chunked") {
         String::new()
@@ -36,15 +41,10 @@ fn post(more: &str, body: &str) -> String {
     )
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn requests_that_are_none_are_refused() {
-    let server = Server::start_with(&[], &[WITH_ADMIN, KEY]).await;
-    let honest = Peer::connect(&server, Transport::WebSocket, "honest", "h").await;
-    let before = sockets(&server);
-    let close = "Host: localhost\r\nConnection: close\r\n\r\n";
-    let get = |target: &str| format!("GET {target} HTTP/1.1\r\n{close}");
+/// What is no request that is served, and the statuses that may answer it.
+fn no_requests() -> Vec<(Vec<u16>, String)> {
     let long = "x".repeat(64 * 1024);
-    let cases: Vec<(Vec<u16>, String)> = vec![
+    vec![
         (vec![400], "\0\0\0\0\r\n\r\n".into()),
         (vec![0, 400], "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".into()),
         (vec![400], "GET\r\n\r\n".into()),
@@ -63,10 +63,10 @@ async fn requests_that_are_none_are_refused() {
         (vec![426], get("/ws")),
         (vec![431, 414], get(&format!("/ws?token={long}"))),
         (vec![431, 414], get(&format!("/ws/eve/conn/{long}/d"))),
-        (vec![405], format!("TRACE / HTTP/1.1\r\n{close}")),
-        (vec![405, 404], format!("CONNECT example.com:443 HTTP/1.1\r\n{close}")),
-        (vec![405, 404], format!("OPTIONS * HTTP/1.1\r\n{close}")),
-        (vec![405], format!("{} /api/v1/messages HTTP/1.1\r\n{close}", "X".repeat(200))),
+        (vec![405], format!("TRACE / HTTP/1.1\r\n{CLOSE}")),
+        (vec![405, 404], format!("CONNECT example.com:443 HTTP/1.1\r\n{CLOSE}")),
+        (vec![405, 404], format!("OPTIONS * HTTP/1.1\r\n{CLOSE}")),
+        (vec![405], format!("{} /api/v1/messages HTTP/1.1\r\n{CLOSE}", "X".repeat(200))),
         // Two lengths, or a length beside chunks: what a proxy before us reads otherwise.
         (vec![400], post("Content-Length: 2\r\nContent-Length: 40\r\n", "{}")),
         (vec![400], post("Content-Length: +2\r\n", "{}")),
@@ -89,8 +89,15 @@ async fn requests_that_are_none_are_refused() {
         (vec![400], post("", r#"{"receiver_id":"bob","content_base64":"*"}"#)),
         (vec![400], post("", r#"{"receiver_id":"bob","send_id":"@system/../x"}"#)),
         (vec![400], post("", "{\"receiver_id\":\"bob\",\"content\":\"\\ud800\"}")),
-    ];
-    for (expected, request) in cases {
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_that_are_none_are_refused() {
+    let server = Server::start_with(&[], &[WITH_ADMIN, KEY]).await;
+    let honest = Peer::connect(&server, Transport::WebSocket, "honest", "h").await;
+    let before = sockets(&server);
+    for (expected, request) in no_requests() {
         let (status, answer) = status(server.plain, request.as_bytes()).await;
         let shown: String = request.chars().take(120).collect();
         assert!(expected.contains(&status), "{shown:?}: {answer}");

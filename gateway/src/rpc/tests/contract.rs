@@ -13,6 +13,7 @@ use crate::gateway::link as taking;
 
 /// A gateway and a pusher with a link to it.
 struct Rig {
+    _world: World,
     node: Node,
     pipeline: Pipeline,
     /// The gateway's end of a link within the process, until it takes.
@@ -22,17 +23,20 @@ struct Rig {
 
 impl Rig {
     /// Nothing is taken yet.
-    async fn local(world: &World) -> Self {
+    async fn local() -> Self {
+        let world = World::new().await;
         let node = world.gateway("one").await;
         let counted = metrics::Metrics::default();
         let (local, receiver) = link::local(counted.link.clone());
         let pipeline = world.pipeline_with(&counted, Some(("one".into(), local)));
-        Self { node, pipeline, local: Some(receiver), tasks: JoinSet::new() }
+        Self { _world: world, node, pipeline, local: Some(receiver), tasks: JoinSet::new() }
     }
 
-    async fn remote(world: &World) -> Self {
-        let node = world.gateway("one").await;
-        Self { node, pipeline: world.pipeline(), local: None, tasks: JoinSet::new() }
+    /// Nothing is taken yet.
+    async fn remote() -> Self {
+        let world = World::new().await;
+        let (node, pipeline) = (world.gateway("one").await, world.pipeline());
+        Self { _world: world, node, pipeline, local: None, tasks: JoinSet::new() }
     }
 
     /// The gateway takes from now on.
@@ -49,18 +53,16 @@ impl Rig {
 
 #[tokio::test]
 async fn within_the_process() {
-    let world = World::new().await;
-    messages_come_in_order_each_once(Rig::local(&world).await).await;
-    the_sending_session_and_its_receipts(Rig::local(&World::new().await).await).await;
-    a_gateway_that_does_not_take_gets_marks(Rig::local(&World::new().await).await).await;
+    messages_come_in_order_each_once(Rig::local().await).await;
+    the_sending_session_and_its_receipts(Rig::local().await).await;
+    a_gateway_that_does_not_take_gets_marks(Rig::local().await).await;
 }
 
 #[tokio::test]
 async fn over_grpc() {
-    let world = World::new().await;
-    messages_come_in_order_each_once(Rig::remote(&world).await).await;
-    the_sending_session_and_its_receipts(Rig::remote(&World::new().await).await).await;
-    a_gateway_that_does_not_take_gets_marks(Rig::remote(&World::new().await).await).await;
+    messages_come_in_order_each_once(Rig::remote().await).await;
+    the_sending_session_and_its_receipts(Rig::remote().await).await;
+    a_gateway_that_does_not_take_gets_marks(Rig::remote().await).await;
 }
 
 async fn messages_come_in_order_each_once(mut rig: Rig) {

@@ -7,7 +7,18 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::{LIMIT, World, record, stored};
+use super::{LIMIT, Node, Pipeline, Recipient, World, record, stored};
+
+/// A gateway with a session of bob's, and a pipeline whose first message he has: the link between them is open.
+async fn linked() -> (World, Node, Recipient, Pipeline) {
+    let world = World::new().await;
+    let node = world.node("one").await;
+    let bob = node.recipient("bob").await;
+    let pipeline = world.pipeline();
+    pipeline.push(&bob.user, 1).await;
+    bob.reaches(1).await;
+    (world, node, bob, pipeline)
+}
 
 #[tokio::test]
 async fn heads_are_checked_when_a_link_opens_and_when_it_breaks_but_not_when_it_is_closed() {
@@ -70,12 +81,7 @@ async fn what_waits_is_handed_over_before_the_stop() {
 
 #[tokio::test]
 async fn a_gateway_that_dies_and_comes_back_is_found_where_it_is() {
-    let world = World::new().await;
-    let mut node = world.node("one").await;
-    let bob = node.recipient("bob").await;
-    let pipeline = world.pipeline();
-    pipeline.push(&bob.user, 1).await;
-    bob.reaches(1).await;
+    let (_world, mut node, bob, pipeline) = linked().await;
     let mut seq = 1;
     let same_port = node.lease.address.parse().unwrap();
     for at in [same_port, "127.0.0.1:0".parse().unwrap()] {
@@ -96,13 +102,7 @@ async fn a_gateway_that_dies_and_comes_back_is_found_where_it_is() {
 
 #[tokio::test]
 async fn another_incarnation_is_not_handed_what_was_meant_for_the_last_one() {
-    let world = World::new().await;
-    let mut node = world.node("one").await;
-    let bob = node.recipient("bob").await;
-    let pipeline = world.pipeline();
-    pipeline.push(&bob.user, 1).await;
-    bob.reaches(1).await;
-
+    let (_world, mut node, bob, pipeline) = linked().await;
     node.told_to_check().await;
     // The lease is lost: the link is ended, and the old lease opens none.
     node.gateway.shared().draw_incarnation();

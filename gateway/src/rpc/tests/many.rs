@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{Recipient, World, record, stored};
+use super::{World, record, stored};
 
 const GATEWAYS: [&str; 5] = ["one", "two", "three", "four", "five"];
 
@@ -27,7 +27,7 @@ async fn of_five_gateways_those_with_a_recipient_are_called() {
         nodes.push(world.node(id).await);
     }
     let (on_three, on_five) = (nodes[2].recipient("bob").await, nodes[4].recipient("carol").await);
-    let dave: Vec<Recipient> = [nodes[0].recipient("dave").await, nodes[1].recipient("dave").await].into();
+    let dave = [nodes[0].recipient("dave").await, nodes[1].recipient("dave").await];
     let pipeline = world.pipeline();
     let calls = |id: &str| pipeline.metric(&format!("tidegate_link_calls_total{{gateway=\"{id}\"}}"));
 

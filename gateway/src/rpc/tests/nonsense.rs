@@ -1,8 +1,7 @@
 //! What no pusher says, and what it gets.
 
-use futures_util::FutureExt as _;
 use futures_util::future::join;
-use futures_util::stream;
+use futures_util::{FutureExt as _, StreamExt as _, stream};
 use tidegate_pipeline::pusher::link;
 use tidegate_pipeline::rpc::v1::msg_service_client::MsgServiceClient;
 use tidegate_pipeline::rpc::v1::{
@@ -104,9 +103,8 @@ async fn a_gateway_ends_its_links_with_its_lease_and_in_order() {
     let world = World::new().await;
     let node = world.node("one").await;
     let client = dial(&node).await;
-    let first = stream::iter([Handover { kind: Some(open(&node)) }]);
-    let open_end = futures_util::StreamExt::chain(first, stream::pending());
-    let mut answers = client.clone().deliver(open_end).await.unwrap().into_inner();
+    let without_end = stream::iter([Handover { kind: Some(open(&node)) }]).chain(stream::pending());
+    let mut answers = client.clone().deliver(without_end).await.unwrap().into_inner();
     assert!(answers.message().await.unwrap().is_some());
     let (_local, receiver) = link::local(link::Counters::default());
     let stop = CancellationToken::new();

@@ -19,11 +19,10 @@ async fn a_device_resumes_from_its_cursor() {
     assert!(matches!(bob.next().await, Kind::Pong(pong) if pong.heads[0].head == 1_200));
     bob.send(from_client::Kind::Bye(tidegate_proto::v1::Bye {})).await;
     assert_eq!(bob.closed().await, CloseCode::Normal);
-    world.stop.cancel();
-    world.gateway.drain(1).await;
+    let folder = world.end().await;
 
     let again = tidegate_proto::id::DeviceId::new("phone").unwrap();
-    let config = sqlite::Config::new(world.folder.path().join("store.sqlite"));
+    let config = sqlite::Config::new(folder.path().join("store.sqlite"));
     let store = sqlite::Store::open(&config).await.unwrap();
     let stored = Store::Sqlite(store).inbox(&UserId::new("bob").unwrap(), &again).await.unwrap();
     assert_eq!((stored.cursor, stored.bounds.head), (Some(700), 1_200));

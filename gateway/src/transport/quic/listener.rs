@@ -103,8 +103,8 @@ impl<A> fmt::Debug for Listener<A> {
     }
 }
 
-/// Accepts until `cancel`; what was accepted by then lives on. Whoever comes later is refused at once, so that he can go
-/// elsewhere, until the endpoint is closed or the tracker is closed and empty. So this runs beside the tracker, not on it.
+/// Accepts until `cancel`; what was accepted by then lives on. Whoever comes later is refused at once, and can go
+/// elsewhere, until the endpoint is closed or the tracker is closed and empty; so this runs beside the tracker.
 pub async fn serve<A: Accept>(listener: Listener<A>, cancel: CancellationToken) {
     let half_open = Arc::new(Semaphore::new(listener.limits.max_half_open.min(Semaphore::MAX_PERMITS)));
     while let Some(Some(incoming)) = cancel.run_until_cancelled(listener.edge.endpoint.accept()).await {

@@ -59,7 +59,7 @@ pub(super) fn start(settings: &Settings, shared: Arc<Shared>) -> Result<(), Open
         consumer,
         shared,
         leaving: Vec::new(),
-        grumble: Seldom::every(NEWER_EVERY),
+        newer: Seldom::every(NEWER_EVERY),
         look: Seldom::every(LOOK_EVERY),
     };
     let thread = thread::Builder::new().name("kafka-consumer".to_owned());
@@ -67,11 +67,14 @@ pub(super) fn start(settings: &Settings, shared: Arc<Shared>) -> Result<(), Open
     Ok(())
 }
 
+/// What the thread works with.
 struct Worker {
     consumer: Arc<BaseConsumer<Context>>,
     shared: Arc<Shared>,
     leaving: Vec<Leaving>,
-    grumble: Seldom,
+    /// When records of a newer version are spoken of again.
+    newer: Seldom,
+    /// When all queues are looked at again.
     look: Seldom,
 }
 
@@ -149,6 +152,7 @@ impl Worker {
                 let all: Vec<i32> = self.shared.partitions.lock().keys().copied().collect();
                 self.forget(&all);
                 self.leaving.clear();
+                // Nothing is held any more, whatever comes of it.
                 let _ = self.consumer.unassign();
             }
         }
@@ -222,7 +226,7 @@ impl Worker {
         let newer = partitions.values().map(|one| (one.number, one.newer.load(Ordering::Relaxed)));
         let newer: Vec<_> = newer.filter(|(_, version)| *version > 0).collect();
         drop(partitions);
-        if !newer.is_empty() && self.grumble.is_due() {
+        if !newer.is_empty() && self.newer.is_due() {
             error!(
                 partitions_and_versions = ?newer,
                 "records of a newer tidegate: their partitions wait; upgrade the pipelines before the gateways"
@@ -244,7 +248,6 @@ impl Worker {
         self.serve_while(move || consumer.assignment().is_ok_and(|assigned| assigned.count() > 0));
         let left: Vec<i32> = self.shared.partitions.lock().keys().copied().collect();
         self.forget(&left);
-        drop(held);
         self.consumer.context().closing.store(true, Ordering::SeqCst);
         self.shared.consumer.lock().take();
         self.shared.show();

@@ -3,11 +3,10 @@
 //! Nothing here gives a record up for taking long: it keeps its place in the queue, so that none of the same session
 //! overtakes it. Whoever waits for the answer has a time limit of his own.
 
-use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::thread;
 use std::time::Duration;
+use std::{fmt, mem, thread};
 
 use parking_lot::RwLock;
 use rdkafka::ClientConfig;
@@ -189,8 +188,8 @@ impl Shared {
     }
 }
 
-impl std::fmt::Debug for Shared {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Shared").field("topic", &self.topic).finish_non_exhaustive()
     }
 }

@@ -1,10 +1,10 @@
 //! The sequencer's end: batches of the partitions that this process holds, of each one at a time.
 
 use std::collections::BTreeMap;
-use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::Duration;
+use std::{fmt, mem};
 
 use parking_lot::Mutex;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
@@ -26,7 +26,7 @@ use crate::log::Appended;
 #[derive(Debug, Clone)]
 pub struct Reader(Arc<Guard>);
 
-/// Its end, when no clone is left, is the reader's.
+/// Stops the reader when no clone of it is left.
 #[derive(Debug)]
 struct Guard(Arc<Shared>);
 
@@ -63,6 +63,7 @@ pub struct Batch {
 pub struct Hand {
     partition: Arc<Partition>,
     shared: Arc<Shared>,
+    /// The offset of the first.
     first: i64,
     /// The offset after the last; 0: nothing was taken, or all is done.
     next: i64,
@@ -152,8 +153,8 @@ impl Shared {
     }
 }
 
-impl std::fmt::Debug for Shared {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Shared").field("topic", &self.topic).finish_non_exhaustive()
     }
 }
@@ -213,16 +214,6 @@ impl Hand {
         dead::Place { topic: self.shared.topic.clone(), partition: self.partition(), offset }
     }
 
-    /// The batch ended midway though the partition stays, as after a panic: what comes next must not pass over it.
-    fn rewind(&self) {
-        let Some(consumer) = self.shared.consumer.lock().clone() else { return };
-        if let Err(error) = self.partition.rewind(&consumer, &self.shared.topic, self.first) {
-            // Nobody may go on beyond it here: the group gives the partition to somebody else.
-            error!(error = &error as &dyn std::error::Error, "a batch cannot be read again; the reader ends");
-            self.shared.stop.cancel();
-        }
-    }
-
     /// All of the batch is stored, handed over or buried: its records do not come again.
     pub fn done(mut self) {
         let next = mem::take(&mut self.next);
@@ -240,6 +231,16 @@ impl Hand {
             debug!(%error, partition = self.partition(), "an offset is not noted");
         }
     }
+
+    /// The batch ended midway though the partition stays, as after a panic: what comes next must not pass over it.
+    fn rewind(&self) {
+        let Some(consumer) = self.shared.consumer.lock().clone() else { return };
+        if let Err(error) = self.partition.rewind(&consumer, &self.shared.topic, self.first) {
+            // Nobody may go on beyond it here: the group gives the partition to somebody else.
+            error!(error = &error as &dyn std::error::Error, "a batch cannot be read again; the reader ends");
+            self.shared.stop.cancel();
+        }
+    }
 }
 
 impl Drop for Hand {
@@ -253,8 +254,8 @@ impl Drop for Hand {
     }
 }
 
-impl std::fmt::Debug for Hand {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Hand {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Hand").field("partition", &self.partition()).field("next", &self.next).finish()
     }
 }

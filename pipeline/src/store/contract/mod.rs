@@ -9,6 +9,7 @@ mod cursors;
 pub(super) mod database;
 mod faults;
 mod fixture;
+mod look;
 pub(super) mod model;
 mod pages;
 mod retention;
@@ -19,6 +20,7 @@ pub(super) use concurrent::*;
 pub(super) use cursors::*;
 pub(super) use faults::*;
 pub(super) use fixture::*;
+pub(super) use look::*;
 pub(super) use pages::*;
 pub(super) use retention::*;
 pub(super) use writers::*;
@@ -92,6 +94,8 @@ macro_rules! server_tests {
             a_damaged_name_harms_no_other
             several_make_the_schema_at_once
             a_newer_schema_is_refused
+            a_look_changes_nothing
+            a_look_at_a_newer_schema
             random_schedules_agree_with_a_model
         }
     };

@@ -1,4 +1,5 @@
-//! The store on MySQL or MariaDB, with writers beside each other: claims and locked heads decide (ARCHITECTURE.md "The store").
+//! The store on MySQL or MariaDB, with writers beside each other: claims and locked heads decide
+//! (ARCHITECTURE.md "The store").
 //!
 //! The SQL keeps to what both understand; only MariaDB is tested. Batches travel as statements of many rows. Indexes are
 //! forced: every statement here is made of look-ups by key, and a plan must not depend on how old the server's statistics

@@ -1,5 +1,5 @@
-//! The rows of an append, once it is known which of its claims are new: what is raised, what is inserted, how each pair is
-//! answered. Pure.
+//! The rows of an append, once it is known which of its claims are new: what is raised, what is inserted, how each pair
+//! is answered. Pure.
 
 use crate::record::Record;
 use crate::store::StoreError;

@@ -1,5 +1,5 @@
-//! Columns of rows, and the SQL of the two that say how far a timeline goes. SQLite has the types our statements wrote, so
-//! they are not asked for again.
+//! Columns of rows, and the SQL of the two that say how far a timeline goes. SQLite has the types our statements wrote,
+//! so they are not asked for again.
 
 use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;

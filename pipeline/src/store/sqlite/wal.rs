@@ -1,10 +1,10 @@
 //! The write-ahead log, kept short beside the commits.
 //!
-//! A commit goes to the log. A checkpoint writes the log's pages back to the database, and once all are written and nobody
-//! reads from the log, the next commit starts it over. SQLite would do that within a commit, which then takes tens of
-//! milliseconds. A checkpoint beside the commits never gets to the end of the log while they go on, so here it
-//! is two steps: passes beside the commits, each with a sync of the database, until little is left; then that little
-//! between two transactions, with the writer held.
+//! A commit goes to the log. A checkpoint writes the log's pages back to the database, and once all are written and
+//! nobody reads from the log, the next commit starts it over. SQLite would do that within a commit, which then takes tens
+//! of milliseconds. A checkpoint beside the commits never gets to the end of the log while they go on, so here it is two
+//! steps: passes beside the commits, each with a sync of the database, until little is left; then that little between
+//! two transactions, with the writer held.
 //!
 //! A reader keeps what it reads from being written over, so the log grows for as long as it reads. Our own readers have a
 //! time limit. For others, and for when nobody runs the passes, there are two further marks: the writer shortens the log

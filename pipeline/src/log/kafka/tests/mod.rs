@@ -5,6 +5,7 @@ mod producing;
 mod reading;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use prometheus_client::metrics::gauge::Gauge;
 use rdkafka::ClientConfig;
@@ -77,7 +78,7 @@ impl Topics {
         let producer: FutureProducer =
             ClientConfig::new().set("bootstrap.servers", brokers()).create().unwrap();
         let raw = FutureRecord::to(&self.settings.topic).partition(partition).key("k").payload(value);
-        producer.send(raw, std::time::Duration::from_secs(30)).await.unwrap();
+        producer.send(raw, Duration::from_secs(30)).await.unwrap();
     }
 
     /// Appends messages of one conversation with these numbers and waits until all are accepted.
@@ -118,7 +119,7 @@ async fn take(reader: &Reader, count: usize) -> Vec<u64> {
 async fn until(gauge: &Gauge, value: i64) {
     within(async {
         while gauge.get() != value {
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
     })
     .await;

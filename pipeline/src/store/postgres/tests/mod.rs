@@ -1,6 +1,6 @@
 //! The contract on PostgreSQL, and what is PostgreSQL's own.
 
-use super::{Config, Store};
+use super::{Config, Store, look};
 use crate::store::OpenError;
 use crate::store::contract::database::{Database, Server};
 use crate::store::contract::{contract_tests, server_tests};

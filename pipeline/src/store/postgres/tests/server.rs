@@ -38,6 +38,15 @@ async fn a_database_that_is_not_there() {
 }
 
 #[tokio::test]
+#[ignore = "needs PostgreSQL: scripts/services run postgres -- cargo test -p tidegate-pipeline postgres -- --ignored"]
+async fn a_look_says_that_no_tables_may_be_made() {
+    let database = database();
+    database.tamper(format!("ALTER DATABASE {} SET search_path = nowhere", database.name())).await;
+    let error = look(&Config::new(database.url())).await.unwrap_err();
+    assert!(matches!(error, OpenError::MayNotCreate { .. }), "{error:?}");
+}
+
+#[tokio::test]
 async fn an_address_where_nobody_is() {
     let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let error = Store::open(&Config::new(format!("postgres://user:secret@{nobody}/x"))).await.unwrap_err();

@@ -1,5 +1,5 @@
-//! Appends to timelines that the writer knows: written without a look-up, in one statement or in several, and what happens
-//! when something is not as it was known.
+//! Appends to timelines that the writer knows: written without a look-up, in one statement or in several, and what
+//! happens when something is not as it was known.
 
 use super::*;
 use crate::record::Record;

@@ -1,46 +1,20 @@
-//! Dead letters: what cannot be decoded or stored goes to a topic of its own, with its reason, so that nothing is
-//! skipped; and what an operator does with them.
+//! What an operator does with dead letters: looks at them, and sends their records again.
 
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use parking_lot::Mutex;
-use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{BorrowedMessage, Header, Message as _, OwnedHeaders};
+use rdkafka::error::KafkaError;
+use rdkafka::message::{BorrowedMessage, Message as _, OwnedHeaders};
 use rdkafka::producer::{FutureProducer, FutureRecord};
 use rdkafka::{Offset, TopicPartitionList};
 use tokio::task::spawn_blocking;
 
-use super::metrics::REFUSED;
-use super::settings::{Settings, SettingsError};
-use super::{OpenError, TRACE, codec, headers};
+use super::{SEND_LIMIT, header, writer_config};
+use crate::log::kafka::settings::{Settings, SettingsError};
+use crate::log::kafka::{TRACE, codec, headers};
 use crate::record::Record;
-
-/// A record that cannot be decoded or stored.
-#[derive(Debug, Clone)]
-pub struct Letter {
-    /// The kind of reason, as the metric has it.
-    pub(super) kind: &'static str,
-    pub(super) reason: String,
-    pub(super) from: Place,
-    pub(super) key: Vec<u8>,
-    pub(super) value: Vec<u8>,
-    pub(super) trace: Option<Box<str>>,
-}
-
-/// Where a record stands in Kafka. As text: `topic/partition/offset`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
-    /// The topic.
-    pub topic: String,
-    /// The partition.
-    pub partition: i32,
-    /// The offset.
-    pub offset: i64,
-}
 
 /// The name of a dead letter: its partition and offset in the dead letters' topic. As text: `0-17`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -133,110 +107,41 @@ impl Dead {
     pub fn record(&self) -> Option<Record> {
         codec::decode(&self.value, self.trace.clone()).ok()
     }
-}
 
-impl Letter {
-    /// The letter of what stands in the topic.
-    pub(super) fn new(kind: &'static str, reason: String, message: &BorrowedMessage<'_>) -> Self {
-        let from = Place {
-            topic: message.topic().to_owned(),
-            partition: message.partition(),
-            offset: message.offset(),
-        };
+    fn new(message: &BorrowedMessage<'_>) -> Self {
+        let text = |name| headers::text(message, name).unwrap_or_default();
+        let from = [text(c"topic"), text(c"partition"), text(c"offset")];
         Self {
-            kind,
-            reason,
-            from,
+            id: Id { partition: message.partition(), offset: message.offset() },
+            at_ms: message.timestamp().to_millis().unwrap_or_default(),
+            reason: text(c"reason").to_owned(),
+            from: if from[0].is_empty() { String::new() } else { from.join("/") },
             key: message.key().unwrap_or_default().to_vec(),
             value: message.payload().unwrap_or_default().to_vec(),
+            cut_from_bytes: text(c"cut-from-bytes").parse().ok(),
             trace: headers::text(message, c"traceparent").map(Into::into),
         }
     }
+}
 
-    /// The letter of a record that the store refuses.
-    pub(crate) fn refused(record: &Record, reason: String, from: Place) -> Self {
-        Self {
-            kind: REFUSED,
-            reason,
-            from,
-            key: record.conversation.as_str().as_bytes().to_vec(),
-            value: codec::encode(record.clone()),
-            trace: record.traceparent.clone(),
-        }
+impl fmt::Display for Id {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.partition, self.offset)
     }
 }
 
-/// Writes dead letters. They are rare: its client is made for the first.
-pub(super) struct Writer {
-    topic: String,
-    config: ClientConfig,
-    producer: Mutex<Option<FutureProducer>>,
-}
+impl FromStr for Id {
+    type Err = NoId;
 
-impl Writer {
-    pub(super) fn new(settings: &Settings) -> Result<Self, OpenError> {
-        let (topic, config) = (settings.dead_topic.clone(), writer_config(settings)?);
-        Ok(Self { topic, config, producer: Mutex::default() })
-    }
-
-    /// Returns when Kafka has the letter. One whose value it finds too large is written with the value's beginning.
-    pub(super) async fn write(&self, letter: &Letter) -> Result<(), KafkaError> {
-        match self.send(letter, letter.value.len()).await {
-            Err(error) if error.rdkafka_error_code() == Some(RDKafkaErrorCode::MessageSizeTooLarge) => {
-                self.send(letter, CUT_BYTES).await
+    fn from_str(text: &str) -> Result<Self, NoId> {
+        let parts = text.split_once('-').map(|(partition, offset)| (partition.parse(), offset.parse()));
+        match parts {
+            Some((Ok(partition), Ok(offset))) if partition >= 0 && offset >= 0 => {
+                Ok(Self { partition, offset })
             }
-            result => result,
+            _ => Err(NoId(text.to_owned())),
         }
     }
-
-    async fn send(&self, letter: &Letter, bytes: usize) -> Result<(), KafkaError> {
-        let producer = self.producer()?;
-        let value = &letter.value[..bytes.min(letter.value.len())];
-        let from = &letter.from;
-        let mut headers = OwnedHeaders::new();
-        headers = header(headers, REASON, letter.reason.as_bytes());
-        headers = header(headers, TOPIC, from.topic.as_bytes());
-        headers = header(headers, PARTITION, from.partition.to_string().as_bytes());
-        headers = header(headers, OFFSET, from.offset.to_string().as_bytes());
-        if value.len() < letter.value.len() {
-            headers = header(headers, CUT, letter.value.len().to_string().as_bytes());
-        }
-        if let Some(trace) = &letter.trace {
-            headers = header(headers, TRACE, trace.as_bytes());
-        }
-        let record = FutureRecord::to(&self.topic).key(&letter.key[..]).payload(value).headers(headers);
-        producer.send(record, SEND_LIMIT).await.map(|_| ()).map_err(|(error, _)| error)
-    }
-
-    fn producer(&self) -> Result<FutureProducer, KafkaError> {
-        let mut producer = self.producer.lock();
-        // A producer that has failed for good is of no use.
-        if producer.as_ref().is_some_and(has_failed) {
-            *producer = None;
-        }
-        if let Some(producer) = &*producer {
-            return Ok(producer.clone());
-        }
-        Ok(producer.insert(self.config.create()?).clone())
-    }
-}
-
-fn has_failed(producer: &FutureProducer) -> bool {
-    use rdkafka::producer::Producer as _;
-    producer.client().fatal_error().is_some()
-}
-
-fn writer_config(settings: &Settings) -> Result<ClientConfig, SettingsError> {
-    let mut config = settings.client()?;
-    config.set("enable.idempotence", "true").set("acks", "all").set("partitioner", "murmur2");
-    config.set("message.timeout.ms", SEND_LIMIT.as_millis().to_string());
-    // The broker's word counts, not the client's.
-    config.set("message.max.bytes", MAX_LETTER_BYTES.to_string());
-    Ok(config)
-}
-
-fn header(headers: OwnedHeaders, key: &str, value: &[u8]) -> OwnedHeaders {
-    headers.insert(Header { key, value: Some(value) })
 }
 
 /// The dead letters' topic, as it is read by an operator: without a group.
@@ -316,57 +221,4 @@ impl Topic {
     }
 }
 
-impl Dead {
-    fn new(message: &BorrowedMessage<'_>) -> Self {
-        let text = |name| headers::text(message, name).unwrap_or_default();
-        let from = [text(c"topic"), text(c"partition"), text(c"offset")];
-        Self {
-            id: Id { partition: message.partition(), offset: message.offset() },
-            at_ms: message.timestamp().to_millis().unwrap_or_default(),
-            reason: text(c"reason").to_owned(),
-            from: if from[0].is_empty() { String::new() } else { from.join("/") },
-            key: message.key().unwrap_or_default().to_vec(),
-            value: message.payload().unwrap_or_default().to_vec(),
-            cut_from_bytes: text(c"cut-from-bytes").parse().ok(),
-            trace: headers::text(message, c"traceparent").map(Into::into),
-        }
-    }
-}
-
-impl fmt::Display for Place {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}/{}", self.topic, self.partition, self.offset)
-    }
-}
-
-impl fmt::Display for Id {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}-{}", self.partition, self.offset)
-    }
-}
-
-impl FromStr for Id {
-    type Err = NoId;
-
-    fn from_str(text: &str) -> Result<Self, NoId> {
-        let parts = text.split_once('-').map(|(partition, offset)| (partition.parse(), offset.parse()));
-        match parts {
-            Some((Ok(partition), Ok(offset))) if partition >= 0 && offset >= 0 => {
-                Ok(Self { partition, offset })
-            }
-            _ => Err(NoId(text.to_owned())),
-        }
-    }
-}
-
-const REASON: &str = "reason";
-const TOPIC: &str = "topic";
-const PARTITION: &str = "partition";
-const OFFSET: &str = "offset";
-const CUT: &str = "cut-from-bytes";
-const SEND_LIMIT: Duration = Duration::from_secs(10);
 const READ_LIMIT: Duration = Duration::from_secs(10);
-/// What the client lets through; the topic is made for half of it (`topics.rs`).
-const MAX_LETTER_BYTES: usize = 16 << 20;
-/// What is kept of a value that the broker finds too large.
-const CUT_BYTES: usize = 64 << 10;
