@@ -323,10 +323,11 @@ impl Removed {
 /// Why the store did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// It may work when tried again: locked, connection lost, disk full, closed in the meantime.
+    /// It may work when tried again, perhaps after somebody has mended something: locked, connection lost, disk full,
+    /// closed in the meantime, a right or a table missing, an error that is not foreseen.
     #[error("the store cannot take this for now")]
     Passing(#[source] sqlx::Error),
-    /// The engine refuses the data or the statement; trying again does not help.
+    /// The engine refuses this data, by what can be nothing but the data's own fault; trying again does not help.
     #[error("the store refuses this")]
     Refused(#[source] sqlx::Error),
     /// What is stored is not what this program writes.

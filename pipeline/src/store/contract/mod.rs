@@ -84,7 +84,9 @@ macro_rules! server_tests {
             writers_beside_retention
             writers_of_cursors
             connections_that_are_cut
-            errors_that_pass_and_errors_that_do_not
+            a_rule_against_one_message
+            a_database_that_is_not_fit_is_waited_for
+            a_number_that_is_taken
             a_head_that_another_holds
             a_deadlock
             retention_waits_its_turn
