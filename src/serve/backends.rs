@@ -4,7 +4,7 @@ use anyhow::Context as _;
 use tidegate_pipeline::log::{self, Log, Reader, kafka};
 use tidegate_pipeline::metrics::Metrics;
 use tidegate_pipeline::presence::{Presence, memory, redis};
-use tidegate_pipeline::store::Store;
+use tidegate_pipeline::store::{Guard, Sharing, Store};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, Role};
@@ -13,6 +13,8 @@ use crate::store;
 /// What stands behind the edge and the sequencer.
 pub(super) struct Backends {
     pub(super) store: Store,
+    /// To be kept for as long as messages may be pushed.
+    pub(super) guard: Guard,
     pub(super) presence: Presence,
     pub(super) log: Log,
     /// With a pipeline.
@@ -28,6 +30,8 @@ impl Backends {
         stop: CancellationToken,
     ) -> anyhow::Result<Self> {
         let store = store::open(config).await?;
+        let sharing = if config.presence.url.is_some() { Sharing::Shared } else { Sharing::Alone };
+        let guard = store.guard(sharing).await.context("store.url")?;
         let presence = presence(config)?;
         let (log, reader) = if config.kafka.is_used() {
             on_kafka(&config.kafka.settings(), role, metrics, stop).await?
@@ -35,7 +39,7 @@ impl Backends {
             let (log, reader) = log::embedded::open();
             (Log::Embedded(log), Some(Reader::Embedded(reader)))
         };
-        Ok(Self { store, presence, log, reader })
+        Ok(Self { store, guard, presence, log, reader })
     }
 }
 

@@ -76,8 +76,11 @@ impl Process {
         let mut registry = Registry::with_prefix("tidegate");
         counted.register(&mut registry);
         let mut tasks = Tasks::default();
-        let Backends { store, presence, log, reader } =
+        let Backends { store, guard, presence, log, reader } =
             Backends::open(config, role, &counted, tasks.reader.clone()).await?;
+
+        let stop = tasks.services.clone();
+        tasks.run(async move { guard.keep(&stop).await });
 
         let (local, receiver) = link::local(counted.link.clone());
         let depths = metrics::Depths { log: log.clone(), link: receiver.depth() };

@@ -15,6 +15,7 @@ mod page;
 mod places;
 mod server;
 
+pub use server::guard::{GuardError, Sharing};
 pub use server::look::Look;
 pub use server::open::OpenError;
 
@@ -60,6 +61,16 @@ impl Store {
                 mysql::Store::open(&mysql::Config { url, connections }).await.map(Self::MySql)
             }
             _ => Err(OpenError::Unknown),
+        }
+    }
+
+    /// Keeps processes off the database that would not push to each other, for as long as what it returns is kept. A file
+    /// needs none: its folder is locked.
+    pub async fn guard(&self, sharing: Sharing) -> Result<Guard, GuardError> {
+        match self {
+            Self::Sqlite(_) => Ok(Guard::Needless),
+            Self::Postgres(store) => Box::pin(store.guard(sharing)).await.map(Guard::Postgres),
+            Self::MySql(store) => Box::pin(store.guard(sharing)).await.map(Guard::MySql),
         }
     }
 
@@ -190,6 +201,28 @@ impl Store {
             Self::Sqlite(store) => store.close().await,
             Self::Postgres(store) => Box::pin(store.close()).await,
             Self::MySql(store) => Box::pin(store.close()).await,
+        }
+    }
+}
+
+/// What keeps other processes off a database while this one runs; see [`Store::guard`].
+#[derive(Debug)]
+pub enum Guard {
+    /// Nothing needs to.
+    Needless,
+    /// A lock of PostgreSQL's.
+    Postgres(server::guard::Guard<sqlx::PgConnection>),
+    /// Locks of MySQL's or MariaDB's.
+    MySql(server::guard::Guard<sqlx::MySqlConnection>),
+}
+
+impl Guard {
+    /// Keeps it until `stop`. Should the connection be lost, this process goes on, and takes the lock again.
+    pub async fn keep(self, stop: &CancellationToken) {
+        match self {
+            Self::Needless => stop.cancelled().await,
+            Self::Postgres(guard) => Box::pin(guard.keep(stop)).await,
+            Self::MySql(guard) => Box::pin(guard.keep(stop)).await,
         }
     }
 }

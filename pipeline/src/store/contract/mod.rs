@@ -9,6 +9,7 @@ mod cursors;
 pub(super) mod database;
 mod faults;
 mod fixture;
+mod guard;
 pub(super) mod model;
 mod pages;
 mod retention;
@@ -19,6 +20,7 @@ pub(super) use concurrent::*;
 pub(super) use cursors::*;
 pub(super) use faults::*;
 pub(super) use fixture::*;
+pub(super) use guard::*;
 pub(super) use pages::*;
 pub(super) use retention::*;
 pub(super) use writers::*;
@@ -94,6 +96,8 @@ macro_rules! server_tests {
             a_damaged_name_harms_no_other
             several_make_the_schema_at_once
             a_newer_schema_is_refused
+            who_must_be_alone_is
+            a_guard_that_lost_its_connection_takes_the_lock_again
             random_schedules_agree_with_a_model
         }
     };

@@ -6,6 +6,7 @@
 
 mod append;
 mod error;
+mod hold;
 mod look;
 mod open;
 mod read;
