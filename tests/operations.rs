@@ -262,7 +262,8 @@ async fn a_stop_that_runs_over_its_grace_period_ends_with_0_and_a_warning() {
     // It neither reads nor closes, for which the server would wait 2 s.
     let (status, log, folder) = server.end().await;
     assert_eq!(status.code(), Some(0), "{log}");
-    assert!(log.contains("WARN") && log.contains("within the grace period"), "{log}");
+    let warning = log.lines().find(|line| line.contains("within the grace period")).expect("a warning");
+    assert!(warning.contains("WARN") && warning.contains("waits_for=\"sessions\""), "{warning}");
     drop(deaf);
 
     let server = Server::start(folder, &[]).await;

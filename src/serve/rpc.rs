@@ -55,6 +55,8 @@ pub(super) fn server(parts: Parts<'_>, tasks: &Tasks) -> Server {
 pub(super) fn listen(server: Server, listeners: Vec<TcpListener>, tasks: &mut Tasks) -> Health {
     let health = server.health();
     let stop = tasks.services.clone();
-    tasks.spawn(async move { server.serve(listeners, stop).await.context("listen.grpc failed") });
+    tasks.spawn("gRPC and links", async move {
+        server.serve(listeners, stop).await.context("listen.grpc failed")
+    });
     health
 }
