@@ -240,7 +240,8 @@ fn origins(config: &Config, clients: &Clients) -> anyhow::Result<OriginPolicy> {
     Ok(origins)
 }
 
-const CERTIFICATE_EVERY: Duration = Duration::from_secs(5);
+/// How often files of certificates are looked at.
+pub(super) const CERTIFICATE_EVERY: Duration = Duration::from_secs(5);
 /// How long a silent QUIC connection lives (docs/PROTOCOL.md "Heartbeat").
 const QUIC_IDLE: Duration = Duration::from_secs(60);
 /// Of the grace period. Each connection is kept for three of its time-outs to repeat the close to whoever missed it: enough

@@ -77,6 +77,7 @@ impl Process {
         let mut registry = Registry::with_prefix("tidegate");
         counted.register(&mut registry);
         let mut tasks = Tasks::default();
+        rpc::renew(&config.rpc, security.clone(), &mut tasks)?;
         let Backends { store, guard, presence, log, reader } =
             Backends::open(config, role, &counted, tasks.reader.clone()).await?;
 
