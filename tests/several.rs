@@ -292,6 +292,13 @@ async fn gateways_and_pipelines_come_and_go() {
     first.shows("tidegate_kafka_partitions_held 4").await;
     let said = cluster.check("pipeline").await;
     assert!(said.contains("4 partitions of") && said.contains("the schema is up to date"), "{said}");
+    let forgetful = [&*cluster.settings, &["retention.remember_days=6".to_owned()]].concat();
+    let set = forgetful.iter().flat_map(|setting| ["--set", setting]);
+    let arguments = ["check", "--role", "pipeline"].into_iter().chain(set).collect::<Vec<_>>();
+    let refused = timeout(LIMIT, cluster.program(&arguments).output()).await.expect("it ends").unwrap();
+    let said = String::from_utf8(refused.stderr).unwrap();
+    assert_eq!(refused.status.code(), Some(1), "{said}");
+    assert!(said.contains("for 7 days") && said.contains("retention.remember_days is 6"), "{said}");
 
     let mut alice = cluster.connect(&one, "alice", "phone").await;
     let mut bob = cluster.connect(&two, "bob", "phone").await;
