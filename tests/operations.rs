@@ -5,10 +5,13 @@
 use std::collections::HashSet;
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{SinkExt as _, StreamExt as _};
 use rustix::process::{Pid, Signal, kill_process};
+use rustls::{ClientConfig, RootCertStore};
+use rustls_pki_types::ServerName;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tidegate_certs::Fingerprint;
@@ -18,6 +21,7 @@ use tokio::net::TcpStream;
 use tokio::process::{Child, ChildStdout, Command};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
 use tokio_websockets::{ClientBuilder, Message, WebSocketStream};
 
 /// What operators read.
@@ -59,6 +63,7 @@ struct Server {
     quic: String,
     certificate: Fingerprint,
     admin: String,
+    grpc: String,
 }
 
 impl Server {
@@ -83,8 +88,9 @@ impl Server {
         let rest_of_line = |what: &str| after(what).lines().next().unwrap().trim().to_owned();
         let http = format!("127.0.0.1:{}", rest_of_line("http://localhost:"));
         let (quic, admin) = (rest_of_line("  quic "), rest_of_line("admin        http://"));
+        let grpc = rest_of_line("  grpc ");
         let certificate = rest_of_line("sha256 ").parse().unwrap();
-        Self { folder, child, _printed: printed, http, quic, certificate, admin }
+        Self { folder, child, _printed: printed, http, quic, certificate, admin, grpc }
     }
 
     /// Status and body of a GET on the admin listener.
@@ -262,7 +268,8 @@ async fn a_stop_that_runs_over_its_grace_period_ends_with_0_and_a_warning() {
     // It neither reads nor closes, for which the server would wait 2 s.
     let (status, log, folder) = server.end().await;
     assert_eq!(status.code(), Some(0), "{log}");
-    assert!(log.contains("WARN") && log.contains("within the grace period"), "{log}");
+    let warning = log.lines().find(|line| line.contains("within the grace period")).expect("a warning");
+    assert!(warning.contains("WARN") && warning.contains("waits_for=\"sessions\""), "{warning}");
     drop(deaf);
 
     let server = Server::start(folder, &[]).await;
@@ -323,4 +330,42 @@ async fn a_new_epoch_is_drawn_while_nobody_serves() {
         assert!(epoch.len() == 16 && epoch.bytes().all(|byte| byte.is_ascii_hexdigit()), "{epoch}");
         assert!(drawn.insert(epoch), "drawn anew");
     }
+}
+
+/// A certificate for loopback in the files of `rpc`, and how a caller believes it.
+fn new_rpc_certificate(folder: &Path) -> TlsConnector {
+    let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+    std::fs::write(folder.join("rpc.pem"), made.cert.pem()).unwrap();
+    std::fs::write(folder.join("rpc.key"), made.signing_key.serialize_pem()).unwrap();
+    let mut roots = RootCertStore::empty();
+    roots.add(made.cert.der().clone()).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let mut config = config.with_root_certificates(roots).with_no_client_auth();
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    TlsConnector::from(Arc::new(config))
+}
+
+#[tokio::test]
+async fn a_renewed_certificate_of_grpc_is_taken_without_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = new_rpc_certificate(folder.path());
+    let server = Server::start(folder, &["rpc.cert_file=rpc.pem", "rpc.key_file=rpc.key"]).await;
+    let greets = async |tls: &TlsConnector| {
+        let tcp = TcpStream::connect(&server.grpc).await.unwrap();
+        tls.connect(ServerName::try_from("127.0.0.1").unwrap(), tcp).await
+    };
+    greets(&first).await.unwrap();
+    let second = new_rpc_certificate(server.folder.path());
+    let renewed = async {
+        while greets(&second).await.is_err() {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(LIMIT, renewed).await.expect("the new one is served");
+    greets(&first).await.unwrap_err();
+    server.terminate();
+    let (status, log, _) = server.end().await;
+    assert_eq!(status.code(), Some(0), "{log}");
+    assert!(log.contains("gRPC goes by the new certificate"), "{log}");
 }

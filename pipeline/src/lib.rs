@@ -11,6 +11,7 @@ pub mod presence;
 pub mod pusher;
 pub mod record;
 pub mod rpc;
+mod seldom;
 pub mod sequencer;
 pub mod store;
 pub mod submit;

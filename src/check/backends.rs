@@ -5,13 +5,13 @@ use tidegate_pipeline::log::kafka;
 use tidegate_pipeline::presence::redis;
 use tidegate_pipeline::store::{Look, Store};
 
-use crate::config::Config;
+use crate::config::{Config, Role};
 
 /// Prints a line for each; all are looked at, whatever is wrong with one of them.
-pub(super) fn check(config: &Config) -> anyhow::Result<()> {
+pub(super) fn check(config: &Config, role: Role) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.context("starting the runtime")?;
-    let looks = runtime.block_on(async { tokio::join!(log(config), presence(config), store(config)) });
+    let looks = runtime.block_on(async { tokio::join!(log(config, role), presence(config), store(config)) });
     runtime.shutdown_background();
     let mut wrong = Vec::new();
     for (key, look) in [("kafka.brokers", looks.0), ("presence.url", looks.1), ("store.url", looks.2)] {
@@ -29,11 +29,18 @@ pub(super) fn check(config: &Config) -> anyhow::Result<()> {
 /// What is to be said of a backend: first what it is, then what should be otherwise; `None`: it is not used.
 type Said = anyhow::Result<Option<Vec<String>>>;
 
-async fn log(config: &Config) -> Said {
+async fn log(config: &Config, role: Role) -> Said {
     if !config.kafka.is_used() {
         return Ok(None);
     }
-    let kafka::Report { brokers, partitions, warnings } = kafka::check(&config.kafka.settings()).await?;
+    let report = kafka::check(&config.kafka.settings()).await?;
+    let kafka::Report { brokers, partitions, retention_ms, warnings } = report;
+    // A gateway removes nothing, and may have another figure.
+    if role.has_pipeline()
+        && let Some(wrong) = retention_ms.and_then(|kept| config.retention.forgets_before_log(kept))
+    {
+        return Err(anyhow!(wrong));
+    }
     let topic = match partitions {
         0 => format!("{} is made at the next start", config.kafka.topic),
         _ => format!("{partitions} partitions of {}", config.kafka.topic),

@@ -29,7 +29,7 @@ pub(crate) fn run(command: &Check) -> anyhow::Result<()> {
         }
     }
     config.rpc.security()?;
-    backends::check(&config)?;
+    backends::check(&config, command.role)?;
     if command.role.has_gateway() {
         let is_development = config.is_development();
         println!("# {}", if is_development { "development mode: no [auth]" } else { "users are verified" });

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, anyhow};
+use tidegate_certs::Source;
 use tidegate_pipeline::rpc::security::{Pem, Security, Settings};
 
 use super::secret::Secret;
@@ -60,6 +61,17 @@ impl Rpc {
 
     /// What the server and whoever dials go by, the files read now.
     pub(crate) fn security(&self) -> anyhow::Result<Security> {
+        Ok(Security::new(&self.read()?)?)
+    }
+
+    /// The files of the certificate, if there is one.
+    pub(crate) fn certificate(&self) -> Option<Source> {
+        let (chain, key) = (self.cert_file.clone()?, self.key_file.clone()?);
+        Some(Source::Files { chain, key })
+    }
+
+    /// What is set, the files read now.
+    pub(crate) fn read(&self) -> anyhow::Result<Settings> {
         let token = self.shared_token().map_err(Invalid::into_error)?;
         let read = |key: &str, path: &Option<PathBuf>| match path {
             None => Ok(None),
@@ -70,12 +82,12 @@ impl Rpc {
         };
         let pair = (read("rpc.cert_file", &self.cert_file)?, read("rpc.key_file", &self.key_file)?);
         let identity = if let (Some(chain), Some(key)) = pair { Some(Pem { chain, key }) } else { None };
-        Ok(Security::new(&Settings {
+        Ok(Settings {
             token: token.map(|token| token.reveal().to_owned()),
             identity,
             client_ca: read("rpc.client_ca_file", &self.client_ca_file)?,
             ca: read("rpc.ca_file", &self.ca_file)?,
-        })?)
+        })
     }
 
     pub(super) fn validate(&self) -> Result<(), Invalid> {

@@ -4,8 +4,9 @@ use anyhow::Context as _;
 use tidegate_pipeline::log::{self, Log, Reader, kafka};
 use tidegate_pipeline::metrics::Metrics;
 use tidegate_pipeline::presence::{Presence, memory, redis};
-use tidegate_pipeline::store::Store;
+use tidegate_pipeline::store::{Guard, Sharing, Store};
 use tokio_util::sync::CancellationToken;
+use tracing::warn;
 
 use crate::config::{Config, Role};
 use crate::store;
@@ -13,6 +14,8 @@ use crate::store;
 /// What stands behind the edge and the sequencer.
 pub(super) struct Backends {
     pub(super) store: Store,
+    /// To be kept for as long as messages may be pushed.
+    pub(super) guard: Guard,
     pub(super) presence: Presence,
     pub(super) log: Log,
     /// With a pipeline.
@@ -28,14 +31,16 @@ impl Backends {
         stop: CancellationToken,
     ) -> anyhow::Result<Self> {
         let store = store::open(config).await?;
+        let sharing = if config.presence.url.is_some() { Sharing::Shared } else { Sharing::Alone };
+        let guard = store.guard(sharing).await.context("store.url")?;
         let presence = presence(config)?;
         let (log, reader) = if config.kafka.is_used() {
-            on_kafka(&config.kafka.settings(), role, metrics, stop).await?
+            on_kafka(config, role, metrics, stop).await?
         } else {
             let (log, reader) = log::embedded::open();
             (Log::Embedded(log), Some(Reader::Embedded(reader)))
         };
-        Ok(Self { store, presence, log, reader })
+        Ok(Self { store, guard, presence, log, reader })
     }
 }
 
@@ -49,12 +54,18 @@ fn presence(config: &Config) -> anyhow::Result<Presence> {
 
 /// A pipeline has the gateways' end too: backends send there.
 async fn on_kafka(
-    settings: &kafka::Settings,
+    config: &Config,
     role: Role,
     metrics: &Metrics,
     stop: CancellationToken,
 ) -> anyhow::Result<(Log, Option<Reader>)> {
-    kafka::prepare(settings).await.context("kafka")?;
+    let settings = &config.kafka.settings();
+    let report = kafka::prepare(settings).await.context("kafka")?;
+    if role.has_pipeline()
+        && let Some(warning) = report.retention_ms.and_then(|kept| config.retention.forgets_before_log(kept))
+    {
+        warn!(warning, "Kafka should be set otherwise");
+    }
     let log = kafka::open_log(settings, &metrics.kafka).context("kafka")?;
     let reader = role.has_pipeline().then(|| kafka::open_reader(settings, &metrics.kafka, stop));
     Ok((log, reader.transpose().context("kafka")?))

@@ -38,7 +38,7 @@ pub(super) fn start(
     tasks.sequence(sequencer.run(reader));
 
     let (kept, policy, stop) = (store.clone(), retention::policy(&config.retention), tasks.services.clone());
-    tasks.run(async move { retention::run(&kept, policy, &stop).await });
+    tasks.run("retention", async move { retention::run(&kept, policy, &stop).await });
     let stop = tasks.services.clone();
-    tasks.run(async move { store.keep_up(&stop).await });
+    tasks.run("the store's upkeep", async move { store.keep_up(&stop).await });
 }

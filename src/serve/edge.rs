@@ -22,6 +22,8 @@ use tidegate_pipeline::presence::Presence;
 use tidegate_pipeline::pusher::link::Receiver;
 use tidegate_pipeline::store::Store;
 use tokio::net::TcpListener;
+use tokio::time::timeout;
+use tracing::debug;
 
 use super::bind::{Bound, Clients};
 use super::tasks::Tasks;
@@ -78,9 +80,9 @@ impl Edge {
             metrics: metrics.clone(),
         });
         let (services, stop) = (gateway.clone(), tasks.services.clone());
-        tasks.run(async move { services.run(link, stop).await });
+        tasks.run("the gateway's sessions", async move { services.run(link, stop).await });
         let (watched, stop) = (certificates.clone(), tasks.entrance.clone());
-        tasks.run(async move { watch(watched, CERTIFICATE_EVERY, stop).await });
+        tasks.run("the certificate's watcher", async move { watch(watched, CERTIFICATE_EVERY, stop).await });
         let backend = Backend::new(gateway.clone(), development);
         Ok(Self { gateway, backend, metrics, certificates, endpoints: Vec::new() })
     }
@@ -113,13 +115,24 @@ impl Edge {
         Ok(())
     }
 
-    /// Sends the sessions away and closes the connections.
+    /// Sends the sessions away.
     pub(super) async fn drain(&self) {
         let spread_ms = i64::try_from(RECONNECT_SPREAD.as_millis()).unwrap_or(i64::MAX);
         self.gateway.drain(spread_ms).await;
+    }
+
+    /// Closes the connections of QUIC, and answers for a while those that have not heard of it.
+    pub(super) async fn close_quic(&self) {
         for endpoint in &self.endpoints {
             endpoint.close(quinn::VarInt::from_u32(4000), b"the gateway has stopped");
-            endpoint.wait_idle().await;
+        }
+        let idle = async {
+            for endpoint in &self.endpoints {
+                endpoint.wait_idle().await;
+            }
+        };
+        if timeout(QUIC_CLOSE_LIMIT, idle).await.is_err() {
+            debug!("connections of QUIC are given up; their clients notice by themselves");
         }
     }
 
@@ -138,7 +151,7 @@ impl Edge {
             let listener = http::Listener { tcp, tls, admission: admission.clone() };
             let stopping = Stopping { token: tasks.entrance.clone(), tracker: tasks.setup.clone() };
             let serve = http::serve(listener, edge.clone(), stopping);
-            tasks.spawn(async move { serve.await.context("an HTTP listener failed") });
+            tasks.spawn("HTTP", async move { serve.await.context("an HTTP listener failed") });
         }
     }
 
@@ -161,7 +174,7 @@ impl Edge {
             accept: self.gateway.clone(),
             tracker: tasks.setup.clone(),
         };
-        tasks.run(quic::serve(listener, tasks.entrance.clone()));
+        tasks.run("QUIC", quic::serve(listener, tasks.entrance.clone()));
         Ok(())
     }
 
@@ -229,8 +242,12 @@ fn origins(config: &Config, clients: &Clients) -> anyhow::Result<OriginPolicy> {
     Ok(origins)
 }
 
-const CERTIFICATE_EVERY: Duration = Duration::from_secs(5);
+/// How often files of certificates are looked at.
+pub(super) const CERTIFICATE_EVERY: Duration = Duration::from_secs(5);
 /// How long a silent QUIC connection lives (docs/PROTOCOL.md "Heartbeat").
 const QUIC_IDLE: Duration = Duration::from_secs(60);
+/// Of the grace period. Each connection is kept for three of its time-outs to repeat the close to whoever missed it: enough
+/// for round trips of half a second.
+const QUIC_CLOSE_LIMIT: Duration = Duration::from_secs(2);
 /// Over how long sessions that are sent away come back.
 const RECONNECT_SPREAD: Duration = Duration::from_secs(5);

@@ -14,6 +14,7 @@ mod rpc;
 mod signals;
 mod tasks;
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -80,8 +81,12 @@ impl Process {
         let mut registry = Registry::with_prefix("tidegate");
         counted.register(&mut registry);
         let mut tasks = Tasks::default();
-        let Backends { store, presence, log, reader } =
+        rpc::renew(&config.rpc, security.clone(), &mut tasks)?;
+        let Backends { store, guard, presence, log, reader } =
             Backends::open(config, role, &counted, tasks.reader.clone()).await?;
+
+        let stop = tasks.services.clone();
+        tasks.run("the database's guard", async move { guard.keep(&stop).await });
 
         let (local, receiver) = link::local(counted.link.clone());
         let depths = metrics::Depths { log: log.clone(), link: receiver.depth() };
@@ -137,16 +142,17 @@ impl Process {
         }
         if let Some(instance) = instance.clone() {
             let stop = tasks.services.clone();
-            tasks.run(async move { instance.run(&stop).await });
+            tasks.run("the lease", async move { instance.run(&stop).await });
         }
-        Ok(Running { store, log, edge, instance, health, tasks })
+        Ok(Running { store, log: Some(log), edge, instance, health, tasks })
     }
 }
 
 /// The parts that are needed to stop.
 struct Running {
     store: Store,
-    log: Log,
+    /// Until it is closed.
+    log: Option<Log>,
     edge: Option<Edge>,
     instance: Option<Arc<Instance>>,
     health: Health,
@@ -160,37 +166,63 @@ impl Running {
 
     /// Nobody new, sessions sent away, connections closed, cursors and routes written, the log worked off or its
     /// partitions handed over, the store closed.
-    async fn stop(self, grace: Duration) -> anyhow::Result<()> {
-        let Self { store, log, edge, instance, health, mut tasks } = self;
-        let stopped = timeout(grace, async {
-            tasks.entrance.cancel();
-            health.set(false).await;
-            if let Some(instance) = &instance {
-                instance.drain().await;
-            }
-            if let Some(edge) = &edge {
-                edge.drain().await;
-            }
-            tasks.end_services().await?;
-            log.close().await;
-            // The last ones who could append: then the log ends, and with it the sequencer.
-            drop((edge, log));
-            tasks.end_sequencer().await;
-            if let Some(instance) = &instance {
-                instance.end().await;
-            }
-            store.close().await.context("closing the store")
-        });
-        match stopped.await {
+    async fn stop(mut self, grace: Duration) -> anyhow::Result<()> {
+        let stage = Cell::new("");
+        match timeout(grace, self.stop_in_order(&stage)).await {
             Ok(result) => result,
             Err(_) => {
-                warn!(grace_ms = grace.as_millis(), "not everything ended within the grace period");
+                let waits_for = match stage.get() {
+                    SERVICES => format!("{SERVICES}: {}", self.tasks.left().join(", ")),
+                    stage => stage.to_owned(),
+                };
+                warn!(
+                    grace_ms = grace.as_millis(),
+                    waits_for, "not everything ended within the grace period"
+                );
                 Ok(())
             }
         }
+    }
+
+    /// `stage` says what is waited for.
+    async fn stop_in_order(&mut self, stage: &Cell<&'static str>) -> anyhow::Result<()> {
+        self.tasks.entrance.cancel();
+        stage.set("health");
+        self.health.set(false).await;
+        if let Some(instance) = &self.instance {
+            stage.set("the lease");
+            instance.drain().await;
+        }
+        if let Some(edge) = &self.edge {
+            stage.set("sessions");
+            edge.drain().await;
+            stage.set("QUIC");
+            edge.close_quic().await;
+        }
+        stage.set("connections being set up");
+        self.tasks.end_setup().await;
+        stage.set(SERVICES);
+        self.tasks.end_services().await?;
+        if let Some(log) = self.log.take() {
+            stage.set("the log");
+            log.close().await;
+        }
+        // The last one who could append: then the log ends, and with it the sequencer.
+        self.edge = None;
+        stage.set("the sequencer");
+        self.tasks.end_sequencer().await;
+        if let Some(instance) = &self.instance {
+            stage.set("the lease");
+            instance.end().await;
+        }
+        stage.set("the store");
+        self.store.close().await.context("closing the store")
     }
 }
 
 fn ms(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
+
+/// The stage of a stop that has names of its own.
+const SERVICES: &str = "services";

@@ -95,7 +95,7 @@ pub(super) fn listen(operator: Operator, listeners: Vec<TcpListener>, tasks: &mu
         let listener = http::Listener { tcp, tls: None, admission: admission.clone() };
         let stopping = Stopping { token: tasks.services.clone(), tracker: tasks.setup.clone() };
         let serve = http::serve(listener, edge.clone(), stopping);
-        tasks.spawn(async move { serve.await.context("the admin listener failed") });
+        tasks.spawn("the admin listener", async move { serve.await.context("the admin listener failed") });
     }
 }
 

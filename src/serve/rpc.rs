@@ -1,8 +1,10 @@
 //! gRPC of a process: the services that its parts have, on `listen.grpc`.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use anyhow::Context as _;
+use tidegate_certs::{CertResolver, watch};
 use tidegate_gateway::gateway::Gateway;
 use tidegate_gateway::rpc::{MsgService, admin};
 use tidegate_pipeline::log::Log;
@@ -14,9 +16,12 @@ use tidegate_pipeline::store::Store;
 use tidegate_pipeline::submit::Submitter;
 use tidegate_pipeline::trace::Sampling;
 use tokio::net::TcpListener;
+use tracing::{error, info};
 
+use super::edge::CERTIFICATE_EVERY;
 use super::tasks::Tasks;
 use crate::config::Role;
+use crate::config::rpc::Rpc;
 
 /// What the services need.
 pub(super) struct Parts<'a> {
@@ -52,10 +57,32 @@ pub(super) fn server(parts: Parts<'_>, tasks: &Tasks) -> Server {
     server
 }
 
+/// Takes up a renewed certificate, and with it the authorities as their files are then.
+pub(super) fn renew(settings: &Rpc, security: Security, tasks: &mut Tasks) -> anyhow::Result<()> {
+    let Some(source) = settings.certificate() else { return Ok(()) };
+    let resolver = CertResolver::open(source, SystemTime::now()).context("rpc.cert_file")?;
+    let (mut renewed, resolver) = (resolver.subscribe(), Arc::new(resolver));
+    let stop = tasks.entrance.clone();
+    tasks.run("the watcher of gRPC's certificate", watch(resolver, CERTIFICATE_EVERY, stop.clone()));
+    let settings = settings.clone();
+    tasks.run("the renewal of gRPC's certificate", async move {
+        while let Some(Ok(())) = stop.run_until_cancelled(renewed.changed()).await {
+            let taken = settings.read().and_then(|settings| Ok(security.renew(&settings)?));
+            match taken {
+                Ok(()) => info!("gRPC goes by the new certificate"),
+                Err(error) => error!(%error, "gRPC stays with the certificate it has"),
+            }
+        }
+    });
+    Ok(())
+}
+
 /// Serves until the services end: links to the last session, and what backends ask meanwhile.
 pub(super) fn listen(server: Server, listeners: Vec<TcpListener>, tasks: &mut Tasks) -> Health {
     let health = server.health();
     let stop = tasks.services.clone();
-    tasks.spawn(async move { server.serve(listeners, stop).await.context("listen.grpc failed") });
+    tasks.spawn("gRPC and links", async move {
+        server.serve(listeners, stop).await.context("listen.grpc failed")
+    });
     health
 }

@@ -1,7 +1,9 @@
 //! What runs in this process, and how it ends. The one place that spawns.
 
+use std::collections::HashMap;
+
 use anyhow::Context as _;
-use tokio::task::JoinSet;
+use tokio::task::{self, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -22,19 +24,26 @@ pub(super) struct Tasks {
     pub(super) setup: TaskTracker,
     /// The first one to end ends the process.
     running: JoinSet<anyhow::Result<()>>,
+    /// What those are, that have not ended.
+    names: HashMap<task::Id, &'static str>,
     /// Ends by itself when nobody can append any more.
     sequencer: JoinSet<()>,
 }
 
 impl Tasks {
-    /// Runs a service that may fail.
-    pub(super) fn spawn(&mut self, service: impl Future<Output = anyhow::Result<()>> + Send + 'static) {
-        self.running.spawn(service);
+    /// Runs a service that may fail; it has its name for whoever wonders what has not ended.
+    pub(super) fn spawn(
+        &mut self,
+        name: &'static str,
+        service: impl Future<Output = anyhow::Result<()>> + Send + 'static,
+    ) {
+        let id = self.running.spawn(service).id();
+        self.names.insert(id, name);
     }
 
     /// Runs a service.
-    pub(super) fn run(&mut self, service: impl Future<Output = ()> + Send + 'static) {
-        self.running.spawn(async move {
+    pub(super) fn run(&mut self, name: &'static str, service: impl Future<Output = ()> + Send + 'static) {
+        self.spawn(name, async move {
             service.await;
             Ok(())
         });
@@ -58,20 +67,53 @@ impl Tasks {
         }
     }
 
-    /// Ends the services, once the connections that are being set up are gone.
-    pub(super) async fn end_services(&mut self) -> anyhow::Result<()> {
+    /// Waits until the connections that are being set up are gone.
+    pub(super) async fn end_setup(&self) {
         self.setup.close();
         self.setup.wait().await;
+    }
+
+    /// Ends the services.
+    pub(super) async fn end_services(&mut self) -> anyhow::Result<()> {
         self.services.cancel();
-        while let Some(ended) = self.running.join_next().await {
-            ended.context("a service panicked")??;
+        while let Some(ended) = self.running.join_next_with_id().await {
+            let (id, result) = ended.context("a service panicked")?;
+            self.names.remove(&id);
+            result?;
         }
         Ok(())
+    }
+
+    /// The services that have not ended, by their names.
+    pub(super) fn left(&self) -> Vec<&'static str> {
+        let mut left: Vec<_> = self.names.values().copied().collect();
+        left.sort_unstable();
+        left
     }
 
     /// Waits until the log is worked off, or its partitions are let go.
     pub(super) async fn end_sequencer(&mut self) {
         self.reader.cancel();
         while self.sequencer.join_next().await.is_some() {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+    use std::time::Duration;
+
+    use tokio::time::timeout;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_does_not_end_has_a_name() {
+        let mut tasks = Tasks::default();
+        let stop = tasks.services.clone();
+        tasks.run("one that ends", async move { stop.cancelled().await });
+        tasks.run("one that does not", pending());
+        assert!(timeout(Duration::from_secs(1), tasks.end_services()).await.is_err());
+        assert_eq!(tasks.left(), ["one that does not"]);
     }
 }

@@ -317,6 +317,13 @@ async fn gateways_and_pipelines_come_and_go() {
     first.shows("tidegate_kafka_partitions_held 4").await;
     let said = cluster.check("pipeline").await;
     assert!(said.contains("4 partitions of") && said.contains("the schema is up to date"), "{said}");
+    let forgetful = [&*cluster.settings, &["retention.remember_days=6".to_owned()]].concat();
+    let set = forgetful.iter().flat_map(|setting| ["--set", setting]);
+    let arguments = ["check", "--role", "pipeline"].into_iter().chain(set).collect::<Vec<_>>();
+    let refused = timeout(LIMIT, cluster.program(&arguments).output()).await.expect("it ends").unwrap();
+    let said = String::from_utf8(refused.stderr).unwrap();
+    assert_eq!(refused.status.code(), Some(1), "{said}");
+    assert!(said.contains("for 7 days") && said.contains("retention.remember_days is 6"), "{said}");
 
     let mut alice = cluster.connect(&one, "alice", "phone").await;
     let mut bob = cluster.connect(&two, "bob", "phone").await;
@@ -343,6 +350,27 @@ async fn gateways_and_pipelines_come_and_go() {
         process.terminate();
         assert_eq!(process.ended().await, Some(0));
     }
+}
+
+/// Neither would push to the other's users.
+#[tokio::test]
+#[ignore = "needs Redis and PostgreSQL: scripts/test services"]
+async fn a_process_that_shares_no_presence_is_refused_the_database() {
+    let cluster = Cluster::new(false).await;
+    let one = cluster.gateway("serve", "one").await;
+    let store = &cluster.settings[0];
+    let ports = ["quic", "http", "admin", "grpc"].map(|listener| format!("listen.{listener}=127.0.0.1:0"));
+    let set = ports.iter().chain([store]).flat_map(|setting| ["--set", setting]);
+    let arguments = ["serve", "--data", "apart"].into_iter().chain(set).collect::<Vec<_>>();
+    let refused = timeout(LIMIT, cluster.program(&arguments).output()).await.expect("it ends").unwrap();
+    let said = String::from_utf8(refused.stderr).unwrap();
+    assert_eq!(refused.status.code(), Some(1), "{said}");
+    assert!(
+        said.contains("another process uses this database already") && said.contains("presence.url"),
+        "{said}"
+    );
+    one.terminate();
+    assert_eq!(one.ended().await, Some(0));
 }
 
 /// A loopback address of this process alone.

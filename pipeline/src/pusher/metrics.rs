@@ -25,6 +25,7 @@ pub struct Metrics {
     pub(super) breaks: Counter,
     pub(super) batches: Counter,
     pub(super) not_here: Counter,
+    pub(super) unlinked: Counter,
     routes: Counters,
     pub(super) routes_asked: Counter,
     pub(super) routes_cached: Counter,
@@ -52,6 +53,7 @@ impl Metrics {
             breaks: Counter::default(),
             batches: Counter::default(),
             not_here: Counter::default(),
+            unlinked: Counter::default(),
             routes_asked: from("presence"),
             routes_cached: from("cache"),
             routes_outdated: from("last_known"),
@@ -67,6 +69,11 @@ impl Metrics {
         to.register("link_openings", "Tries to open a link to another gateway", self.openings.clone());
         to.register("link_breaks", "Open links to other gateways that broke", self.breaks.clone());
         to.register("link_batches", "Batches sent to other gateways", self.batches.clone());
+        to.register(
+            "link_too_many",
+            "Batches for gateways beyond the links that there may be",
+            self.unlinked.clone(),
+        );
         to.register("link_not_here", "Recipients with no session where a route said", self.not_here.clone());
         to.register(
             "routes",

@@ -26,6 +26,7 @@ use tokio::time::timeout;
 use tracing::warn;
 
 use crate::presence::{Presence, Routes};
+use crate::seldom::Seldom;
 use dial::Dialer;
 use link::{Batch, Local, Sender};
 use metrics::Metrics;
@@ -57,6 +58,8 @@ struct Shared {
     dialer: Dialer,
     metrics: Metrics,
     links: Mutex<Links>,
+    /// Says that there are too many.
+    grumble: Seldom,
 }
 
 #[derive(Debug, Default)]
@@ -82,7 +85,8 @@ impl Pusher {
             Own { gateway, link, calls, messages }
         });
         let routes = routes::Known::new(presence, metrics.clone());
-        let shared = Arc::new(Shared { routes, dialer, metrics, links: Mutex::default() });
+        let shared =
+            Arc::new(Shared { routes, dialer, metrics, links: Mutex::default(), grumble: Seldom::default() });
         Self { own, shared, workers: Mutex::default() }
     }
 
@@ -134,7 +138,10 @@ impl Pusher {
         if !links.open.contains_key(&gateway) {
             if links.open.len() >= MAX_LINKS {
                 drop(links);
-                warn!(gateway = &*gateway, "too many links: a gateway is not handed anything");
+                self.shared.metrics.unlinked.inc();
+                if self.shared.grumble.is_due() {
+                    warn!(gateway = &*gateway, "too many links: a gateway is not handed anything");
+                }
                 return;
             }
             let link = self.start_link(&gateway);
@@ -174,3 +181,26 @@ impl Shared {
 
 /// Links at once; each may hold 40,000 deliveries.
 const MAX_LINKS: usize = 1_024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::presence::memory;
+
+    #[tokio::test]
+    async fn links_are_so_many_and_what_is_beyond_them_is_counted() {
+        let (presence, metrics) = (Presence::Memory(memory::Presence::default()), Metrics::default());
+        let pusher = Pusher::new(presence, None, Dialer::default(), metrics.clone());
+        for number in 0..MAX_LINKS {
+            pusher.send(format!("g{number}").into(), Batch::default());
+        }
+        assert_eq!(metrics.unlinked.get(), 0);
+        for _ in 0..3 {
+            pusher.send("one more".into(), Batch::default());
+        }
+        assert_eq!((metrics.unlinked.get(), pusher.gateways().len()), (3, MAX_LINKS));
+        // Those that have a link keep it.
+        pusher.send("g0".into(), Batch::default());
+        assert_eq!(metrics.unlinked.get(), 3);
+    }
+}

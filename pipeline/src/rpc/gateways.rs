@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::warn;
 
-use super::security::{Connection, Security};
+use super::security::{Connection, Security, Tls};
 use super::v1::msg_service_client::MsgServiceClient;
 use crate::presence::lease::Lease;
 use crate::presence::{Presence, Unreachable};
@@ -25,8 +26,10 @@ struct Shared {
 }
 
 /// The leases as they were seen last, with the connections made.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Known {
+    /// What the connections were made with.
+    tls: watch::Receiver<Tls>,
     seen_at: Option<Instant>,
     gateways: HashMap<Arc<str>, (Arc<str>, Option<Connection>)>,
 }
@@ -34,7 +37,8 @@ struct Known {
 impl Gateways {
     /// Finds gateways in `presence` and calls them with what `security` has.
     pub(super) fn new(presence: Presence, security: Security) -> Self {
-        Self(Arc::new(Shared { presence, security, known: Mutex::default() }))
+        let known = Known { tls: security.tls(), seen_at: None, gateways: HashMap::new() };
+        Self(Arc::new(Shared { presence, security, known: Mutex::new(known) }))
     }
 
     /// Whoever can be asked of the gateway with that id; `None` if it has no lease, or does not say where it is.
@@ -47,6 +51,7 @@ impl Gateways {
             self.0.known.lock().note(leases);
         }
         let mut known = self.0.known.lock();
+        known.forget_outdated();
         let Some((address, connection)) = known.gateways.get_mut(gateway) else { return Ok(None) };
         if connection.is_none() && !address.is_empty() {
             let made = self.0.security.connect(address);
@@ -60,6 +65,14 @@ impl Gateways {
 impl Known {
     fn is_fresh(&self) -> bool {
         self.seen_at.is_some_and(|at| at.elapsed() < SEEN_FOR)
+    }
+
+    /// Who dials again after a renewal shows the new certificate.
+    fn forget_outdated(&mut self) {
+        if self.tls.has_changed().unwrap_or(false) {
+            self.tls.mark_unchanged();
+            self.gateways.values_mut().for_each(|(_, connection)| *connection = None);
+        }
     }
 
     /// Connections of gateways that are where they were are kept.

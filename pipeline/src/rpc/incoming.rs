@@ -20,23 +20,34 @@ use tracing::warn;
 
 use super::metrics::Metrics;
 
-/// The connections of all `listeners`, at most so many at once; more are closed as they come. All of them end at `cut`.
-pub(super) fn incoming(
-    listeners: Vec<TcpListener>,
-    places: usize,
-    metrics: &Metrics,
-    cut: &CancellationToken,
-) -> impl Stream<Item = Result<Connection, Infallible>> + use<> {
-    let places = Arc::new(Semaphore::new(places));
-    let accepting =
-        |tcp| Accepting { tcp, places: places.clone(), metrics: metrics.clone(), cut: cut.clone() };
-    let listeners = listeners.into_iter().map(accepting);
-    select_all(listeners.map(|accepting| {
-        Box::pin(unfold(accepting, async |accepting| {
-            let connection = accepting.next().await;
-            Some((Ok(connection), accepting))
+/// Where connections come in. All of them end at the `cut`.
+#[derive(Clone)]
+pub(super) struct Listeners(Vec<Arc<Accepting>>);
+
+impl Listeners {
+    /// At most so many connections at once; more are closed as they come.
+    pub(super) fn new(
+        listeners: Vec<TcpListener>,
+        places: usize,
+        metrics: &Metrics,
+        cut: &CancellationToken,
+    ) -> Self {
+        let places = Arc::new(Semaphore::new(places));
+        let accepting = |tcp| {
+            Arc::new(Accepting { tcp, places: places.clone(), metrics: metrics.clone(), cut: cut.clone() })
+        };
+        Self(listeners.into_iter().map(accepting).collect())
+    }
+
+    /// The connections of all of them.
+    pub(super) fn incoming(self) -> impl Stream<Item = Result<Connection, Infallible>> {
+        select_all(self.0.into_iter().map(|accepting| {
+            Box::pin(unfold(accepting, async |accepting| {
+                let connection = accepting.next().await;
+                Some((Ok(connection), accepting))
+            }))
         }))
-    }))
+    }
 }
 
 struct Accepting {
@@ -194,7 +205,7 @@ mod tests {
     async fn beyond_the_places_a_connection_is_closed_at_once() {
         let ((one, first), (two, second)) = (bound().await, bound().await);
         let (metrics, cut) = (Metrics::default(), CancellationToken::new());
-        let mut incoming = Box::pin(incoming(vec![one, two], 1, &metrics, &cut));
+        let mut incoming = Box::pin(Listeners::new(vec![one, two], 1, &metrics, &cut).incoming());
         let mut client = TcpStream::connect(first).await.unwrap();
         let Some(Ok(mut connection)) = incoming.next().await else { unreachable!() };
         let mut late = TcpStream::connect(second).await.unwrap();
@@ -219,7 +230,7 @@ mod tests {
     async fn a_connection_ends_when_nothing_comes_or_the_server_stops() {
         let (listener, address) = bound().await;
         let (metrics, cut) = (Metrics::default(), CancellationToken::new());
-        let mut incoming = Box::pin(incoming(vec![listener], 9, &metrics, &cut));
+        let mut incoming = Box::pin(Listeners::new(vec![listener], 9, &metrics, &cut).incoming());
         let _silent = TcpStream::connect(address).await.unwrap();
         let Some(Ok(mut silent)) = incoming.next().await else { unreachable!() };
         tokio::time::pause();

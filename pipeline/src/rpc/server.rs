@@ -1,8 +1,11 @@
 //! The gRPC server: whatever services a process has, with health and reflection, behind one guard.
 
 use std::convert::Infallible;
+use std::pin::pin;
 use std::time::Duration;
 
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
 use tidegate_proto::limits::MAX_FRAME_BYTES;
 use tokio::net::TcpListener;
 use tokio::time::sleep;
@@ -18,10 +21,10 @@ use tonic_reflection::server::Builder as Reflection;
 use tracing::warn;
 
 use super::guard::Guard;
-use super::incoming::incoming;
+use super::incoming::Listeners;
 use super::metrics::Metrics;
 use super::security::{
-    CONNECTION_WINDOW_BYTES, KEEP_ALIVE_EVERY, KEEP_ALIVE_TIMEOUT, STREAM_WINDOW_BYTES, Security,
+    CONNECTION_WINDOW_BYTES, KEEP_ALIVE_EVERY, KEEP_ALIVE_TIMEOUT, STREAM_WINDOW_BYTES, Security, Tls,
 };
 
 /// A server in the making.
@@ -89,27 +92,43 @@ impl Server {
             stop.cancelled().await;
             return Ok(());
         }
-        let transport = transport(&self.security)?;
-        let guard = self.guard()?;
+        let mut tls = self.security.tls();
+        let Guarded { service, metrics } = self.guard()?;
         let cut = CancellationToken::new();
-        let incoming = incoming(listeners, MAX_CONNECTIONS, &guard.metrics, &cut);
-        let stopped = async {
+        let listeners = Listeners::new(listeners, MAX_CONNECTIONS, &metrics, &cut);
+        // tonic serves with one certificate. With a renewed one another life begins on the same listeners; the one before
+        // takes no more connections, and ends when those that it has are done.
+        let live = |tls: &Tls, renewed: &CancellationToken| {
+            let incoming = listeners.clone().incoming().take_until(renewed.clone().cancelled_owned());
+            let stopped = stop.clone().cancelled_owned();
+            let transport = transport(tls)?;
+            Ok(Box::pin(transport.serve_with_incoming_shutdown(service.clone(), incoming, stopped)))
+        };
+        let mut renewed = CancellationToken::new();
+        let mut lives = FuturesUnordered::new();
+        lives.push(live(&tls.borrow_and_update().clone(), &renewed)?);
+        let mut overdue = pin!(async {
             stop.cancelled().await;
             health.set(false).await;
-        };
-        let serving = transport.serve_with_incoming_shutdown(guard.service, incoming, stopped);
-        let overdue = async {
-            stop.cancelled().await;
             sleep(GRACE).await;
-        };
-        let mut serving = Box::pin(serving);
-        tokio::select! {
-            served = &mut serving => return served.map_err(ServeError::Transport),
-            () = overdue => {}
+        });
+        loop {
+            tokio::select! {
+                Some(ended) = lives.next() => ended.map_err(ServeError::Transport)?,
+                Ok(()) = tls.changed(), if !stop.is_cancelled() => {
+                    let next = CancellationToken::new();
+                    lives.push(live(&tls.borrow_and_update().clone(), &next)?);
+                    std::mem::replace(&mut renewed, next).cancel();
+                }
+                () = &mut overdue, if !cut.is_cancelled() => {
+                    warn!("gRPC: calls under way are cut off");
+                    cut.cancel();
+                }
+            }
+            if lives.is_empty() {
+                return Ok(());
+            }
         }
-        warn!("gRPC: calls under way are cut off");
-        cut.cancel();
-        serving.await.map_err(ServeError::Transport)
     }
 
     fn guard(self) -> Result<Guarded, ServeError> {
@@ -148,7 +167,7 @@ impl Health {
     }
 }
 
-fn transport(security: &Security) -> Result<Transport, ServeError> {
+fn transport(tls: &Tls) -> Result<Transport, ServeError> {
     let transport = Transport::builder()
         .timeout(REQUEST_TIMEOUT)
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
@@ -157,7 +176,7 @@ fn transport(security: &Security) -> Result<Transport, ServeError> {
         .http2_keepalive_interval(Some(KEEP_ALIVE_EVERY))
         .http2_keepalive_timeout(Some(KEEP_ALIVE_TIMEOUT))
         .http2_max_header_list_size(MAX_HEADER_BYTES);
-    match security.server_tls() {
+    match &tls.server {
         Some(tls) => transport.tls_config(tls.clone()).map_err(ServeError::Transport),
         None => Ok(transport),
     }

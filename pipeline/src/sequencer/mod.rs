@@ -105,7 +105,7 @@ impl Sequencer {
             }
             match self.append(&part, source).await {
                 Ok(outcomes) => self.finish(part, &outcomes, source).await,
-                Err(cause) if source.is_records_fault(&cause) => {
+                Err(cause @ StoreError::Refused(_)) => {
                     if part.len() > 1 {
                         let second = part.split_off(part.len() / 2);
                         parts.extend([second, part]);
@@ -126,7 +126,7 @@ impl Sequencer {
         true
     }
 
-    /// Appends, trying again while the store says that it may work later, for as long as the source has patience.
+    /// Appends, trying again while it may work later, for as long as the source has patience.
     async fn append(&self, part: &[Appended], source: Source<'_>) -> Result<Vec<Outcome>, StoreError> {
         let records: Vec<_> = part.iter().map(|appended| &appended.record).collect();
         let _steps = steps(records.iter().copied(), "store");
@@ -134,7 +134,8 @@ impl Sequencer {
         loop {
             let began = Instant::now();
             let result = self.store.append(&records).await;
-            if let Err(StoreError::Passing(cause)) = &result
+            if let Err(cause) = &result
+                && source.may_pass(cause)
                 && let Some(wait) = source.wait(tries)
             {
                 self.metrics.append_retried.inc();

@@ -41,7 +41,7 @@ impl Source<'_> {
     }
 
     /// Says that the store is tried again, and shows that the partition waits.
-    pub(super) fn says_it_waits(self, tries: usize, cause: &sqlx::Error, wait: Duration) {
+    pub(super) fn says_it_waits(self, tries: usize, cause: &StoreError, wait: Duration) {
         let cause = cause as &dyn Error;
         let wait_ms = wait.as_millis();
         match self {
@@ -61,15 +61,14 @@ impl Source<'_> {
         }
     }
 
-    /// Whether a failure is one of the records, so that the others can be stored without it.
+    /// Whether a batch that met this is to be tried again as it is.
     ///
-    /// What the store remembers of a message may be damaged. Embedded, its sender goes on trying; in a partition it must
-    /// not stop all that come after.
-    pub(super) fn is_records_fault(self, cause: &StoreError) -> bool {
+    /// A damaged store is one that somebody has to mend: a partition waits for that. Embedded, the senders go on trying.
+    pub(super) fn may_pass(self, cause: &StoreError) -> bool {
         match cause {
-            StoreError::Refused(_) => true,
+            StoreError::Passing(_) => true,
             StoreError::Damaged(_) => matches!(self, Self::Kafka(_)),
-            StoreError::Passing(_) => false,
+            StoreError::Refused(_) => false,
         }
     }
 

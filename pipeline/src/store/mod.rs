@@ -15,6 +15,7 @@ mod page;
 mod places;
 mod server;
 
+pub use server::guard::{GuardError, Sharing};
 pub use server::look::Look;
 pub use server::open::OpenError;
 
@@ -60,6 +61,16 @@ impl Store {
                 mysql::Store::open(&mysql::Config { url, connections }).await.map(Self::MySql)
             }
             _ => Err(OpenError::Unknown),
+        }
+    }
+
+    /// Keeps processes off the database that would not push to each other, for as long as what it returns is kept. A file
+    /// needs none: its folder is locked.
+    pub async fn guard(&self, sharing: Sharing) -> Result<Guard, GuardError> {
+        match self {
+            Self::Sqlite(_) => Ok(Guard::Needless),
+            Self::Postgres(store) => Box::pin(store.guard(sharing)).await.map(Guard::Postgres),
+            Self::MySql(store) => Box::pin(store.guard(sharing)).await.map(Guard::MySql),
         }
     }
 
@@ -194,6 +205,28 @@ impl Store {
     }
 }
 
+/// What keeps other processes off a database while this one runs; see [`Store::guard`].
+#[derive(Debug)]
+pub enum Guard {
+    /// Nothing needs to.
+    Needless,
+    /// A lock of PostgreSQL's.
+    Postgres(server::guard::Guard<sqlx::PgConnection>),
+    /// Locks of MySQL's or MariaDB's.
+    MySql(server::guard::Guard<sqlx::MySqlConnection>),
+}
+
+impl Guard {
+    /// Keeps it until `stop`. Should the connection be lost, this process goes on, and takes the lock again.
+    pub async fn keep(self, stop: &CancellationToken) {
+        match self {
+            Self::Needless => stop.cancelled().await,
+            Self::Postgres(guard) => Box::pin(guard.keep(stop)).await,
+            Self::MySql(guard) => Box::pin(guard.keep(stop)).await,
+        }
+    }
+}
+
 /// What became of one record of a batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
@@ -323,10 +356,11 @@ impl Removed {
 /// Why the store did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// It may work when tried again: locked, connection lost, disk full, closed in the meantime.
+    /// It may work when tried again, perhaps after somebody has mended something: locked, connection lost, disk full,
+    /// closed in the meantime, a right or a table missing, an error that is not foreseen.
     #[error("the store cannot take this for now")]
     Passing(#[source] sqlx::Error),
-    /// The engine refuses the data or the statement; trying again does not help.
+    /// The engine refuses this data, by what can be nothing but the data's own fault; trying again does not help.
     #[error("the store refuses this")]
     Refused(#[source] sqlx::Error),
     /// What is stored is not what this program writes.

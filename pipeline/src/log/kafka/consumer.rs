@@ -20,10 +20,11 @@ use rdkafka::{Message as _, Offset, Statistics, TopicPartitionList};
 use tracing::{debug, error, info, warn};
 
 use super::OpenError;
-use super::noise::{self, Seldom};
+use super::noise;
 use super::partition::Partition;
 use super::reader::Shared;
 use super::settings::{Settings, SettingsError};
+use crate::seldom::Seldom;
 
 /// What librdkafka calls back.
 pub(super) struct Context {

@@ -22,11 +22,12 @@ use tokio::time::timeout;
 use tracing::{error, warn};
 
 use super::metrics::Metrics;
-use super::noise::{self, Seldom};
+use super::noise;
 use super::settings::{Settings, SettingsError};
 use super::{OpenError, TRACE, codec};
 use crate::log::{Answer, Appended, Closed, NotAppended, Waiter};
 use crate::record::Record;
+use crate::seldom::Seldom;
 
 /// The gateways' end. Cheap to clone; the last clone dropped ends it.
 #[derive(Debug, Clone)]

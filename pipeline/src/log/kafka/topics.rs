@@ -55,6 +55,8 @@ pub struct Report {
     pub brokers: usize,
     /// Partitions of the messages' topic; 0 if it is not there yet and may be made.
     pub partitions: usize,
+    /// How long the messages' topic keeps records, in ms; below 0: for ever; `None`: it does not say.
+    pub retention_ms: Option<i64>,
     /// What works and should be otherwise, a sentence each.
     pub warnings: Vec<String>,
 }
@@ -96,15 +98,19 @@ pub async fn check(settings: &Settings) -> Result<Report, CheckError> {
         }
     }
     let partitions = asked.partitions(&settings.topic);
+    let mut retention_ms = None;
     if let Some(partitions) = partitions {
         match values(&admin, &settings.topic).await {
-            Ok(values) => warnings.extend(judge(settings, &asked, partitions, &values)),
+            Ok(values) => {
+                retention_ms = number(&values, RETENTION);
+                warnings.extend(judge(settings, &asked, partitions, &values));
+            }
             Err(error) => {
                 warnings.push(format!("the settings of {} cannot be read: {error}", settings.topic))
             }
         }
     }
-    Ok(Report { brokers: asked.brokers, partitions: partitions.unwrap_or(0), warnings })
+    Ok(Report { brokers: asked.brokers, partitions: partitions.unwrap_or(0), retention_ms, warnings })
 }
 
 /// What a topic's settings should be otherwise; pure.
@@ -115,7 +121,7 @@ fn judge(
     values: &HashMap<String, String>,
 ) -> Vec<String> {
     let topic = &settings.topic;
-    let number = |name: &str| values.get(name).and_then(|value| value.parse::<i64>().ok());
+    let number = |name: &str| number(values, name);
     let mut warnings = Vec::new();
     if partitions != settings.partitions as usize {
         warnings.push(format!(
@@ -124,7 +130,7 @@ fn judge(
             settings.partitions
         ));
     }
-    if number("retention.ms").is_some_and(|ms| (0..WEEK_MS).contains(&ms)) {
+    if number(RETENTION).is_some_and(|ms| (0..WEEK_MS).contains(&ms)) {
         warnings.push(format!("{topic} keeps records for less than 7 days (retention.ms): messages that pipelines do not take in that time are lost"));
     }
     if number("retention.bytes").is_some_and(|bytes| bytes >= 0) {
@@ -147,6 +153,10 @@ fn judge(
         warnings.push("there are fewer than 3 brokers: no message outlives the loss of one".to_owned());
     }
     warnings
+}
+
+fn number(values: &HashMap<String, String>, name: &str) -> Option<i64> {
+    values.get(name).and_then(|value| value.parse().ok())
 }
 
 /// What the brokers say of themselves and our topics.
@@ -250,7 +260,7 @@ async fn values(admin: &Admin, topic: &str) -> Result<HashMap<String, String>, K
 
 /// What the messages' topic is made with: seven days, without a limit of size.
 const MESSAGES: &[(&str, &str)] =
-    &[("retention.ms", "604800000"), ("retention.bytes", "-1"), ("cleanup.policy", "delete")];
+    &[(RETENTION, "604800000"), ("retention.bytes", "-1"), ("cleanup.policy", "delete")];
 /// And that of the dead letters: for as long as trying again is harmless (ARCHITECTURE.md invariant 4), and for letters
 /// larger than any record.
 const DEAD: &[(&str, &str)] = &[
@@ -259,6 +269,7 @@ const DEAD: &[(&str, &str)] = &[
     ("cleanup.policy", "delete"),
     ("max.message.bytes", "8388608"),
 ];
+const RETENTION: &str = "retention.ms";
 const REPLICAS: usize = 3;
 const WEEK_MS: i64 = 7 * 24 * 3_600 * 1_000;
 /// How long a broker has for an answer.

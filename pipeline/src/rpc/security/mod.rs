@@ -4,6 +4,7 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::AUTHORIZATION;
@@ -11,6 +12,7 @@ use http::{HeaderMap, Uri};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 use sha2::{Digest as _, Sha256};
+use tokio::sync::watch;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::service::Interceptor;
 use tonic::service::interceptor::InterceptedService;
@@ -71,13 +73,19 @@ pub struct BadAddress {
     address: String,
 }
 
-/// The token and TLS, checked. Cheap enough to clone.
+/// The token and TLS, checked. Cheap to clone; a renewal reaches all clones.
 #[derive(Clone, Default)]
 pub struct Security {
     token: Option<Token>,
-    server: Option<ServerTlsConfig>,
-    client: Option<ClientTlsConfig>,
+    tls: Arc<watch::Sender<Tls>>,
     mutual: bool,
+}
+
+/// What the files say, which are renewed now and then.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Tls {
+    pub(super) server: Option<ServerTlsConfig>,
+    client: Option<ClientTlsConfig>,
 }
 
 #[derive(Clone)]
@@ -91,20 +99,15 @@ impl Security {
     /// Checks the settings. The process's crypto provider must be installed.
     pub fn new(settings: &Settings) -> Result<Self, Invalid> {
         let token = settings.token.as_deref().map(Token::new).transpose()?;
-        let client_ca = authorities(settings.client_ca.as_deref(), "rpc.client_ca_file")?;
-        let ca = authorities(settings.ca.as_deref(), "rpc.ca_file")?;
-        let identity = settings.identity.as_ref().map(|pem| Identity::from_pem(&pem.chain, &pem.key));
-        if client_ca.is_some() && identity.is_none() {
-            return Err(Invalid::ClientsWithoutTls);
-        }
-        let mutual = client_ca.is_some();
-        let server = identity.as_ref().map(|identity| server_tls(identity, client_ca));
-        let client = (identity.is_some() || ca.is_some()).then(|| client_tls(identity, ca));
-        if let Some(server) = &server {
-            // It is otherwise looked at only when it is used.
-            Server::builder().tls_config(server.clone()).map_err(Invalid::Identity)?;
-        }
-        Ok(Self { token, server, client, mutual })
+        let tls = Arc::new(watch::Sender::new(Tls::new(settings)?));
+        Ok(Self { token, tls, mutual: settings.client_ca.is_some() })
+    }
+
+    /// Goes by these certificates and authorities from now on, for connections to come; the token stays.
+    pub fn renew(&self, settings: &Settings) -> Result<(), Invalid> {
+        let tls = Tls::new(settings)?;
+        self.tls.send_replace(tls);
+        Ok(())
     }
 
     /// What has to be configured before this may be served on `ip`; on loopback nothing has.
@@ -130,7 +133,8 @@ impl Security {
     /// As [`Security::connect`], for whoever makes the channel himself; his calls need [`Security::credentials`].
     pub fn endpoint(&self, address: &str) -> Result<Endpoint, BadAddress> {
         let bad = || BadAddress { address: address.to_owned() };
-        let scheme = if self.client.is_some() { "https" } else { "http" };
+        let client = self.tls.borrow().client.clone();
+        let scheme = if client.is_some() { "https" } else { "http" };
         let uri: Uri = format!("{scheme}://{address}").parse().map_err(|_| bad())?;
         let is_address = uri.port_u16().is_some_and(|port| port != 0) && uri.path() == "/";
         let host = uri.host().filter(|_| is_address && !address.contains('@')).ok_or_else(bad)?;
@@ -145,8 +149,8 @@ impl Security {
             .keep_alive_while_idle(true)
             .initial_stream_window_size(STREAM_WINDOW_BYTES)
             .initial_connection_window_size(CONNECTION_WINDOW_BYTES);
-        if let Some(tls) = &self.client {
-            endpoint = endpoint.tls_config(tls.clone().domain_name(host)).map_err(|_| bad())?;
+        if let Some(tls) = client {
+            endpoint = endpoint.tls_config(tls.domain_name(host)).map_err(|_| bad())?;
         }
         Ok(endpoint)
     }
@@ -166,8 +170,27 @@ impl Security {
         })
     }
 
-    pub(super) fn server_tls(&self) -> Option<&ServerTlsConfig> {
-        self.server.as_ref()
+    /// What is served, now and after each renewal.
+    pub(super) fn tls(&self) -> watch::Receiver<Tls> {
+        self.tls.subscribe()
+    }
+}
+
+impl Tls {
+    fn new(settings: &Settings) -> Result<Self, Invalid> {
+        let client_ca = authorities(settings.client_ca.as_deref(), "rpc.client_ca_file")?;
+        let ca = authorities(settings.ca.as_deref(), "rpc.ca_file")?;
+        let identity = settings.identity.as_ref().map(|pem| Identity::from_pem(&pem.chain, &pem.key));
+        if client_ca.is_some() && identity.is_none() {
+            return Err(Invalid::ClientsWithoutTls);
+        }
+        let server = identity.as_ref().map(|identity| server_tls(identity, client_ca));
+        let client = (identity.is_some() || ca.is_some()).then(|| client_tls(identity, ca));
+        if let Some(server) = &server {
+            // It is otherwise looked at only when it is used.
+            Server::builder().tls_config(server.clone()).map_err(Invalid::Identity)?;
+        }
+        Ok(Self { server, client })
     }
 }
 
@@ -216,7 +239,7 @@ impl fmt::Debug for Security {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Security")
             .field("token", &self.token.is_some())
-            .field("tls", &self.server.is_some())
+            .field("tls", &self.tls.borrow().server.is_some())
             .field("mutual", &self.mutual)
             .finish()
     }

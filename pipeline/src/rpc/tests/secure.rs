@@ -109,3 +109,37 @@ async fn callers_show_a_certificate_of_the_authority() {
     }
     assert_eq!(world.metrics.rpc.requests(Code::Ok), 2, "the others did not come so far");
 }
+
+#[tokio::test]
+async fn a_renewed_certificate_is_for_whoever_comes_next() {
+    let (first, second) = (Authority::new(), Authority::new());
+    let of = |authority: &Authority| Settings {
+        identity: Some(authority.identity()),
+        ca: Some(authority.pem.clone()),
+        ..Settings::default()
+    };
+    let believes = |ca: &Authority| Settings { ca: Some(ca.pem.clone()), ..Settings::default() };
+    let world = World::with(Security::new(&of(&first)).unwrap()).await;
+    let before = Security::new(&believes(&first)).unwrap().connect(&world.address).unwrap();
+    let mut before = HealthClient::new(before);
+    let mut watch = soon(before.watch(HealthCheckRequest::default())).await.unwrap().into_inner();
+    let status = async |watch: &mut tonic::Streaming<_>| {
+        let told: tonic_health::pb::HealthCheckResponse = soon(watch.message()).await.unwrap().unwrap();
+        told.status()
+    };
+    let serving = status(&mut watch).await;
+
+    let nonsense = Pem { chain: Vec::new(), key: Vec::new() };
+    world.security.renew(&Settings { identity: Some(nonsense), ..of(&first) }).unwrap_err();
+    world.ask_as(&believes(&first)).await.unwrap();
+    world.security.renew(&of(&second)).unwrap();
+    // The server takes it up in its own time.
+    soon(async { while world.ask_as(&believes(&second)).await.is_err() {} }).await;
+    world.ask_as(&believes(&first)).await.unwrap_err();
+    let dials = world.security.connect(&world.address).unwrap();
+    soon(ChatServiceClient::new(dials).get_heads(GetHeadsRequest::default())).await.unwrap();
+
+    // What was under way goes on.
+    world.health.set(false).await;
+    assert_ne!(status(&mut watch).await, serving);
+}

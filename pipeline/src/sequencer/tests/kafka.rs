@@ -148,6 +148,32 @@ async fn a_store_that_is_away_holds_the_partition_and_loses_nothing() {
     assert_eq!(world.metrics.append_given_up.get(), 0);
 }
 
+/// A database in a trouble that every message meets, in the middle of the traffic: no message is given up for it.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Kafka: scripts/test services"]
+async fn a_database_that_is_not_fit_holds_the_partition_and_buries_nobody() {
+    let (world, topics) = (World::new().await, Topics::new(2).await);
+    let (sequencer, _receiver) = world.sequencer();
+    let reader = open_reader(&topics.settings, &topics.metrics, CancellationToken::new()).unwrap();
+    let _working = start(sequencer, reader);
+    let log = topics.log();
+    append(&log, 0..60).await;
+    until_stored(&world.store, 60).await;
+    let mut client = world.client().await;
+    sqlx::query("ALTER TABLE names RENAME TO elsewhere").execute(&mut client).await.unwrap();
+    append(&log, 60..120).await;
+    within(async {
+        while world.metrics.append_retried.get() < 3 || topics.metrics.waiting.get() == 0 {
+            sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+    sqlx::query("ALTER TABLE elsewhere RENAME TO names").execute(&mut client).await.unwrap();
+    until_stored(&world.store, 120).await;
+    check(&world.store, 120).await;
+    assert!(dead::list(&topics.settings, None, 10).await.unwrap().is_empty());
+}
+
 /// A process is killed in the middle of its work; another one takes its partitions when its session has run out.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs Kafka: scripts/test services"]

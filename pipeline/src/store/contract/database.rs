@@ -96,6 +96,42 @@ impl Database {
         }
     }
 
+    /// Statements after which no message can be stored, each with what mends it.
+    pub(in crate::store) fn harms(&self) -> Vec<(String, String)> {
+        let gone = ("ALTER TABLE messages RENAME TO elsewhere", "ALTER TABLE elsewhere RENAME TO messages");
+        let harms = match self.server {
+            Server::Postgres => [
+                gone,
+                ("REVOKE INSERT ON messages FROM CURRENT_USER", "GRANT INSERT ON messages TO CURRENT_USER"),
+                // A read-only server, for a statement that writes.
+                (
+                    "CREATE FUNCTION halt() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
+                     SET LOCAL transaction_read_only = on; RETURN NEW; END $$; \
+                     CREATE TRIGGER halt BEFORE INSERT ON names FOR EACH STATEMENT EXECUTE FUNCTION halt()",
+                    "DROP TRIGGER halt ON names",
+                ),
+                // What no list foresees.
+                (
+                    "CREATE FUNCTION strange() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
+                     RAISE 'strange' USING ERRCODE = 'ZZ123'; END $$; \
+                     CREATE TRIGGER strange BEFORE INSERT ON names FOR EACH STATEMENT EXECUTE FUNCTION strange()",
+                    "DROP TRIGGER strange ON names",
+                ),
+            ]
+            .to_vec(),
+            Server::MySql => [
+                gone,
+                ("ALTER TABLE messages ADD COLUMN more INT NOT NULL", "ALTER TABLE messages DROP COLUMN more"),
+                (
+                    "ALTER TABLE entries PARTITION BY RANGE (seq) (PARTITION p VALUES LESS THAN (4))",
+                    "ALTER TABLE entries REMOVE PARTITIONING",
+                ),
+            ]
+            .to_vec(),
+        };
+        harms.into_iter().map(|(harm, mend)| (harm.to_owned(), mend.to_owned())).collect()
+    }
+
     /// Ends every connection to the database.
     pub(in crate::store) async fn cut_connections(&self) {
         match self.server {

@@ -39,9 +39,8 @@ pub(in crate::store) async fn connections_that_are_cut(database: &Database) {
     assert_eq!(whole(&store, &inbox("bob")).await, ["1", "2", "3", "4", "5"]);
 }
 
-/// A rule of the database's is against one message: that one is refused, the others go on. A table that is missing is
-/// nobody's fault of theirs: it passes.
-pub(in crate::store) async fn errors_that_pass_and_errors_that_do_not(database: &Database) {
+/// A rule of the database's is against one message: that one is refused, the others go on.
+pub(in crate::store) async fn a_rule_against_one_message(database: &Database) {
     let store = database.open().await;
     append(&store, &[text("alice", "bob", "1")]).await;
     database.forbid("forbidden").await;
@@ -49,13 +48,35 @@ pub(in crate::store) async fn errors_that_pass_and_errors_that_do_not(database: 
     let refused = store.append(&[&forbidden]).await;
     assert!(matches!(refused, Err(StoreError::Refused(_))), "{refused:?}");
     append(&store, &[text("alice", "bob", "2")]).await;
+}
 
-    database.tamper("ALTER TABLE messages RENAME TO elsewhere").await;
-    let waits = text("alice", "bob", "3");
-    let passing = store.append(&[&waits]).await;
-    assert!(matches!(passing, Err(StoreError::Passing(_))), "{passing:?}");
-    database.tamper("ALTER TABLE elsewhere RENAME TO messages").await;
-    assert_eq!(into_stored(persist(&store, &waits).await).conv_seq, 3);
+/// What every message meets is no message's fault: it waits until somebody has mended it.
+pub(in crate::store) async fn a_database_that_is_not_fit_is_waited_for(database: &Database) {
+    let store = database.open().await;
+    append(&store, &[text("alice", "bob", "0")]).await;
+    for (conv_seq, (harm, mend)) in (2..).zip(database.harms()) {
+        database.tamper(&harm).await;
+        let waits = text("alice", "bob", &conv_seq.to_string());
+        let passing = store.append(&[&waits]).await;
+        assert!(matches!(passing, Err(StoreError::Passing(_))), "{harm}: {passing:?}");
+        database.tamper(mend).await;
+        assert_eq!(into_stored(persist(&store, &waits).await).conv_seq, conv_seq, "{harm}");
+    }
+}
+
+/// A counter that was set back gives a number that is taken. The next tries get beyond it.
+pub(in crate::store) async fn a_number_that_is_taken(database: &Database) {
+    let store = database.open().await;
+    append(&store, &[text("alice", "bob", "1")]).await;
+    database
+        .tamper(
+            "INSERT INTO messages (id, send_time, expire_at, conv_seq, places) VALUES (2 * 65536, 1, 0, 1, '')",
+        )
+        .await;
+    let record = text("alice", "bob", "2");
+    let taken = store.append(&[&record]).await;
+    assert!(matches!(taken, Err(StoreError::Passing(_))), "{taken:?}");
+    assert_eq!(into_stored(persist(&store, &record).await).conv_seq, 2);
 }
 
 /// Somebody holds a head for longer than the server lets us wait.

@@ -9,6 +9,7 @@ mod cursors;
 pub(super) mod database;
 mod faults;
 mod fixture;
+mod guard;
 mod look;
 pub(super) mod model;
 mod pages;
@@ -20,6 +21,7 @@ pub(super) use concurrent::*;
 pub(super) use cursors::*;
 pub(super) use faults::*;
 pub(super) use fixture::*;
+pub(super) use guard::*;
 pub(super) use look::*;
 pub(super) use pages::*;
 pub(super) use retention::*;
@@ -86,7 +88,9 @@ macro_rules! server_tests {
             writers_beside_retention
             writers_of_cursors
             connections_that_are_cut
-            errors_that_pass_and_errors_that_do_not
+            a_rule_against_one_message
+            a_database_that_is_not_fit_is_waited_for
+            a_number_that_is_taken
             a_head_that_another_holds
             a_deadlock
             retention_waits_its_turn
@@ -96,6 +100,8 @@ macro_rules! server_tests {
             a_newer_schema_is_refused
             a_look_changes_nothing
             a_look_at_a_newer_schema
+            who_must_be_alone_is
+            a_guard_that_lost_its_connection_takes_the_lock_again
             random_schedules_agree_with_a_model
         }
     };

@@ -7,6 +7,7 @@
 
 mod append;
 mod error;
+mod hold;
 mod look;
 mod open;
 mod read;

@@ -5,6 +5,7 @@
 
 mod append;
 mod error;
+mod hold;
 mod look;
 mod open;
 mod read;

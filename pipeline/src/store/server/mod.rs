@@ -8,6 +8,7 @@ pub(super) mod config;
 pub(super) mod cursors;
 pub(super) mod error;
 pub(super) mod floors;
+pub(super) mod guard;
 pub(super) mod look;
 pub(super) mod open;
 pub(super) mod pool;

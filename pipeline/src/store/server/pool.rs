@@ -79,7 +79,8 @@ impl<C: Engine> Pool<C> {
         }
     }
 
-    async fn connect(&self) -> Result<C, StoreError> {
+    /// One that counts for none of the pool's, for as long as the caller wants it.
+    pub(in crate::store) async fn connect(&self) -> Result<C, StoreError> {
         let mut connection: C = within::<C, _>(self.options.connect()).await?;
         within::<C, _>(connection.set_up()).await?;
         Ok(connection)

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use sqlx::Connection;
 
 use super::cursors::{CURSORS_AT_ONCE, merged};
+use super::guard::{Guard, GuardError, Hold, Sharing};
 use super::pool::{Engine, Pool, within};
 use super::retain::{Retain, Walk, retain};
 use crate::store::{CursorUpdate, Removed, Retention, StoreError};
@@ -48,6 +49,14 @@ impl<C: Connection> Store<C> {
     {
         self.pool.close().await;
         Ok(())
+    }
+
+    /// See [`crate::store::Store::guard`].
+    pub(in crate::store) async fn guard(&self, sharing: Sharing) -> Result<Guard<C>, GuardError>
+    where
+        C: Hold,
+    {
+        Guard::take(self.pool.clone(), sharing).await
     }
 
     /// See [`crate::store::Store::epoch`].

@@ -56,27 +56,24 @@ pub enum OpenError {
     },
 }
 
-/// Sorts an error: passing, refused or damage.
+/// Sorts an error: passing, refused or damage. Refused is only what can be nothing but the message's own fault; what
+/// every message may meet, a table that is gone or a trouble that is not foreseen here, somebody has to mend.
 pub(super) fn classify(error: sqlx::Error) -> StoreError {
     match &error {
         sqlx::Error::Database(database) => {
             let code = database.code().and_then(|code| code.parse::<i32>().ok()).unwrap_or(0);
             match code & PRIMARY_CODE {
                 CORRUPT | NOT_A_DATABASE => StoreError::Damaged(error.to_string()),
-                BUSY | LOCKED | NO_MEMORY | READ_ONLY | INTERRUPTED | IO | FULL | CANNOT_OPEN | PROTOCOL => {
-                    StoreError::Passing(error)
-                }
-                _ => StoreError::Refused(error),
+                TOO_BIG => StoreError::Refused(error),
+                _ if [BROKEN_CHECK, TRIGGER].contains(&code) => StoreError::Refused(error),
+                _ => StoreError::Passing(error),
             }
         }
-        sqlx::Error::Io(_)
-        | sqlx::Error::PoolTimedOut
-        | sqlx::Error::PoolClosed
-        | sqlx::Error::WorkerCrashed => StoreError::Passing(error),
+        sqlx::Error::Encode(_) => StoreError::Refused(error),
         sqlx::Error::ColumnDecode { .. } | sqlx::Error::ColumnIndexOutOfBounds { .. } => {
             StoreError::Damaged(error.to_string())
         }
-        _ => StoreError::Refused(error),
+        _ => StoreError::Passing(error),
     }
 }
 
@@ -88,18 +85,12 @@ pub(super) fn is_taken(error: &sqlx::Error) -> bool {
 
 // https://www.sqlite.org/rescode.html: an extended code has the primary one in its lowest byte.
 const PRIMARY_CODE: i32 = 0xff;
-const BUSY: i32 = 5;
-const LOCKED: i32 = 6;
-const NO_MEMORY: i32 = 7;
-const READ_ONLY: i32 = 8;
-const INTERRUPTED: i32 = 9;
-const IO: i32 = 10;
 const CORRUPT: i32 = 11;
-const FULL: i32 = 13;
-const CANNOT_OPEN: i32 = 14;
-const PROTOCOL: i32 = 15;
+const TOO_BIG: i32 = 18;
 const NOT_A_DATABASE: i32 = 26;
-// Extended ones.
+// Extended ones: a check, and what a trigger says.
+const BROKEN_CHECK: i32 = 275;
+const TRIGGER: i32 = 1811;
 const TAKEN_KEY: &str = "1555";
 const TAKEN_ROWID: &str = "2579";
 const TAKEN_UNIQUE: &str = "2067";
