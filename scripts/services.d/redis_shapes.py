@@ -98,7 +98,8 @@ class RedisSentinel(Redis):
             raise NotReady("the replica has not caught up with the master")
 
     def url(self, home: Home) -> str:
-        return f"redis-sentinel://default:{home.password()}@127.0.0.1:{home.port()}/0?sentinelServiceName=tidegate"
+        # Without a user, as before Redis had any: a sentinel without a password refuses one that comes so.
+        return f"redis-sentinel://:{home.password()}@127.0.0.1:{home.port()}/0?sentinelServiceName=tidegate"
 
 
 def _together(*configurations: Path) -> list[str]:

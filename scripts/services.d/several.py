@@ -27,7 +27,12 @@ def main(program: str, configurations: list[str]) -> None:
     for server in servers.values():
         server.terminate()
     for server in servers.values():
-        server.wait()
+        try:
+            server.wait(timeout=_END_LIMIT_S)
+        except subprocess.TimeoutExpired:
+            # One that hangs holds up nobody: what is kept here are the leftovers of tests.
+            server.kill()
+            server.wait()
 
 
 def start(program: str, configuration: str) -> subprocess.Popen:
@@ -38,6 +43,7 @@ def start(program: str, configuration: str) -> subprocess.Popen:
 
 # Longer than a sentinel takes to promote another in its place.
 _AGAIN_AFTER_S = 15
+_END_LIMIT_S = 5
 
 if __name__ == "__main__":
     main(sys.argv[1], sys.argv[2:])
