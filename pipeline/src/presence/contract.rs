@@ -1,8 +1,9 @@
 //! What every variant of presence does; run on each.
 
-use tidegate_proto::id::{DeviceId, UserId};
+use tidegate_proto::id::{ChannelName, DeviceId, UserId};
 
 use super::control::Control;
+use super::interest::Interest;
 use super::lease::{Lease, Role, State};
 use super::{Presence, Registration, Route};
 
@@ -30,6 +31,7 @@ pub(crate) async fn run(presence: &Presence) {
     the_last_of_many_has_the_device(presence).await;
     a_lease_is_its_incarnations(presence).await;
     a_pipeline_is_found_and_is_no_gateway(presence).await;
+    an_interest_is_its_incarnations(presence).await;
 }
 
 fn device(name: &str) -> DeviceId {
@@ -126,6 +128,32 @@ async fn the_last_of_many_has_the_device(presence: &Presence) {
     out.sort_unstable();
     assert_eq!(out, (1..60).collect::<Vec<_>>(), "each but the last is out, once");
     assert_eq!(routes(presence, "frank").await[0].attempt, 60);
+}
+
+async fn an_interest_is_its_incarnations(presence: &Presence) {
+    let (sport, none) = (ChannelName::new("news/sport").unwrap(), ChannelName::new("@all").unwrap());
+    let interest = |gateway: &str, incarnation, subscribers| Interest {
+        gateway: gateway.into(),
+        incarnation,
+        subscribers,
+    };
+    let found = async || {
+        let mut found = presence.interests(&[none.clone(), sport.clone()]).await.unwrap();
+        assert_eq!((found.len(), found[0].len()), (2, 0));
+        found[1].sort_by(|one, other| one.gateway.cmp(&other.gateway));
+        found.remove(1).into_vec()
+    };
+    assert!(presence.interests(&[]).await.unwrap().is_empty());
+    presence.show_interest(&sport, &interest("gateway-1", 7, 1)).await.unwrap();
+    presence.show_interest(&sport, &interest("gateway-1", 7, 9)).await.unwrap();
+    presence.show_interest(&sport, &interest("gateway-2", 7, 2)).await.unwrap();
+    assert_eq!(found().await, [interest("gateway-1", 7, 9), interest("gateway-2", 7, 2)]);
+    presence.drop_interest(&sport, &interest("gateway-1", 6, 9)).await.unwrap();
+    assert_eq!(found().await.len(), 2, "the late drop of a life before");
+    presence.drop_interest(&sport, &interest("gateway-1", 7, 0)).await.unwrap();
+    assert_eq!(found().await, [interest("gateway-2", 7, 2)]);
+    presence.drop_interest(&sport, &interest("gateway-2", 7, 0)).await.unwrap();
+    assert!(found().await.is_empty());
 }
 
 async fn a_lease_is_its_incarnations(presence: &Presence) {

@@ -6,8 +6,9 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use tidegate_proto::id::{DeviceId, UserId};
+use tidegate_proto::id::{ChannelName, DeviceId, UserId};
 
+use super::interest::{Interest, Interests};
 use super::lease::Lease;
 use super::{Registration, Route, Routes};
 
@@ -16,6 +17,7 @@ use super::{Registration, Route, Routes};
 pub struct Presence {
     shards: Arc<[Mutex<HashMap<UserId, Routes>>; SHARDS]>,
     hasher: RandomState,
+    interests: Arc<Mutex<HashMap<ChannelName, Interests>>>,
     leases: Arc<Mutex<Vec<Lease>>>,
 }
 
@@ -24,6 +26,7 @@ impl Default for Presence {
         Self {
             shards: Arc::new(std::array::from_fn(|_| Mutex::default())),
             hasher: RandomState::new(),
+            interests: Arc::default(),
             leases: Arc::default(),
         }
     }
@@ -66,6 +69,27 @@ impl Presence {
 
     pub(super) fn routes(&self, user: &UserId) -> Routes {
         self.shard(user).lock().get(user).cloned().unwrap_or_default()
+    }
+
+    pub(super) fn show_interest(&self, channel: &ChannelName, interest: &Interest) {
+        let mut interests = self.interests.lock();
+        let rows = interests.entry(channel.clone()).or_default();
+        rows.retain(|row| row.gateway != interest.gateway);
+        rows.push(interest.clone());
+    }
+
+    pub(super) fn drop_interest(&self, channel: &ChannelName, interest: &Interest) {
+        let mut interests = self.interests.lock();
+        let Some(rows) = interests.get_mut(channel) else { return };
+        rows.retain(|row| row.gateway != interest.gateway || row.incarnation != interest.incarnation);
+        if rows.is_empty() {
+            interests.remove(channel);
+        }
+    }
+
+    pub(super) fn interests(&self, channels: &[ChannelName]) -> Vec<Interests> {
+        let interests = self.interests.lock();
+        channels.iter().map(|channel| interests.get(channel).cloned().unwrap_or_default()).collect()
     }
 
     pub(super) fn begin_lease(&self, lease: &Lease) {

@@ -3,6 +3,7 @@
 
 pub mod control;
 pub mod instance;
+pub mod interest;
 pub mod keeper;
 pub mod lease;
 pub mod memory;
@@ -14,9 +15,10 @@ pub(crate) mod contract;
 use std::sync::Arc;
 
 use smallvec::SmallVec;
-use tidegate_proto::id::{DeviceId, UserId};
+use tidegate_proto::id::{ChannelName, DeviceId, UserId};
 
 use control::Control;
+use interest::{Interest, Interests};
 use lease::Lease;
 
 /// Where presence is kept.
@@ -116,6 +118,32 @@ impl Presence {
         match self {
             Self::Memory(presence) => Ok(users.iter().map(|user| presence.routes(user)).collect()),
             Self::Redis(presence) => Ok(Box::pin(presence.lookup(users)).await?),
+        }
+    }
+
+    /// Writes that a gateway has subscribers of a channel, over what it said last.
+    pub async fn show_interest(&self, channel: &ChannelName, interest: &Interest) -> Result<(), Unreachable> {
+        match self {
+            Self::Memory(presence) => presence.show_interest(channel, interest),
+            Self::Redis(presence) => Box::pin(presence.show_interest(channel, interest)).await?,
+        }
+        Ok(())
+    }
+
+    /// Removes a gateway's interest in a channel if it is this incarnation's.
+    pub async fn drop_interest(&self, channel: &ChannelName, interest: &Interest) -> Result<(), Unreachable> {
+        match self {
+            Self::Memory(presence) => presence.drop_interest(channel, interest),
+            Self::Redis(presence) => Box::pin(presence.drop_interest(channel, interest)).await?,
+        }
+        Ok(())
+    }
+
+    /// The gateways with subscribers of each channel, in the order asked; only those that live.
+    pub async fn interests(&self, channels: &[ChannelName]) -> Result<Vec<Interests>, Unreachable> {
+        match self {
+            Self::Memory(presence) => Ok(presence.interests(channels)),
+            Self::Redis(presence) => Ok(Box::pin(presence.interests(channels)).await?),
         }
     }
 

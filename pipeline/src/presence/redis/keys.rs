@@ -1,6 +1,6 @@
 //! The names of the keys. What a script writes together carries the same `{…}`, so that it shares a slot on a cluster.
 
-use tidegate_proto::id::UserId;
+use tidegate_proto::id::{ChannelName, UserId};
 
 use crate::presence::lease::Role;
 
@@ -40,6 +40,11 @@ impl Keys {
     /// A hash: device → row.
     pub(super) fn user(&self, user: &UserId) -> String {
         format!("{}u:{{{user}}}", self.prefix)
+    }
+
+    /// A hash: gateway → its interest.
+    pub(super) fn channel(&self, channel: &ChannelName) -> String {
+        format!("{}c:{{{channel}}}", self.prefix)
     }
 
     /// The lease of a process.

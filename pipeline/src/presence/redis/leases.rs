@@ -1,6 +1,6 @@
 //! Which processes live: leases written, extended and read, and what was read lately.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::keys::{Keys, Kind};
-use super::scripts;
+use super::{Shared, scripts};
 use crate::presence::lease::Lease;
 
 /// The leases seen lately, by the gateway's id.
@@ -70,11 +70,31 @@ pub(super) async fn end(pool: &Pool, keys: &Keys, lease: &Lease) -> Result<(), E
     Ok(())
 }
 
+/// The leases by which what gateways have written counts, each with the incarnation that wrote it. A lease that was seen
+/// before may be of a life before: what it does not know is asked for again.
+pub(super) async fn of(
+    shared: &Shared,
+    written: BTreeSet<(Arc<str>, u64)>,
+) -> Result<HashMap<Arc<str>, Lease>, Error> {
+    let mut leases = find(shared, written.iter().map(|(gateway, _)| gateway.clone())).await?;
+    let unknown = written.iter().filter(|(gateway, incarnation)| !count(&leases, gateway, *incarnation));
+    let unknown: BTreeSet<_> = unknown.map(|(gateway, _)| gateway.clone()).collect();
+    for gateway in &unknown {
+        shared.seen.forget(gateway);
+        leases.remove(gateway);
+    }
+    leases.extend(find(shared, unknown).await?);
+    Ok(leases)
+}
+
+/// Whether what an incarnation of a gateway has written counts.
+pub(super) fn count(leases: &HashMap<Arc<str>, Lease>, gateway: &Arc<str>, incarnation: u64) -> bool {
+    leases.get(gateway).is_some_and(|lease| lease.incarnation == incarnation)
+}
+
 /// The leases of these gateways, each seen at most [`SEEN_FOR`] ago.
 pub(super) async fn find(
-    pool: &Pool,
-    keys: &Keys,
-    seen: &Seen,
+    Shared { pool, keys, seen, .. }: &Shared,
     gateways: impl IntoIterator<Item = Arc<str>>,
 ) -> Result<HashMap<Arc<str>, Lease>, Error> {
     let now = Instant::now();

@@ -4,6 +4,7 @@
 //! dies with it, so that the rows of a dead gateway count no more, without a scan. Whoever meets such a row removes it.
 
 pub mod check;
+mod interests;
 mod keys;
 mod leases;
 mod row;
@@ -12,7 +13,7 @@ mod settings;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use fred::clients::{Pool, SubscriberClient};
@@ -21,12 +22,13 @@ use fred::prelude::{
 };
 use fred::types::Message;
 use futures_util::future::try_join_all;
-use tidegate_proto::id::{DeviceId, UserId};
+use tidegate_proto::id::{ChannelName, DeviceId, UserId};
 use tokio::sync::broadcast::{Receiver, error::RecvError};
 
 pub use settings::{Settings, SettingsError};
 
 use super::control::Control;
+use super::interest::{Interest, Interests};
 use super::lease::Lease;
 use super::{Registration, Route, Routes};
 use keys::{Keys, Kind};
@@ -123,24 +125,13 @@ impl Presence {
     /// The routes of each user whose gateway lives.
     pub(super) async fn lookup(&self, users: &[UserId]) -> Result<Vec<Routes>, Error> {
         let rows = self.rows(users).await?;
-        let gateways_of = |rows: &mut dyn Iterator<Item = &(DeviceId, Route)>| -> BTreeSet<Arc<str>> {
-            rows.map(|(_, route)| route.gateway.clone()).collect()
-        };
-        let Shared { pool, keys, seen, .. } = &*self.0;
-        let gateways = gateways_of(&mut rows.iter().flatten());
-        let mut leases = leases::find(pool, keys, seen, gateways).await?;
-        // A lease that was read before the row may be of a life before: what it does not know is asked for again.
-        let unknown = gateways_of(&mut rows.iter().flatten().filter(|(_, route)| !is_live(&leases, route)));
-        for gateway in &unknown {
-            seen.forget(gateway);
-            leases.remove(gateway);
-        }
-        leases.extend(leases::find(pool, keys, seen, unknown).await?);
+        let named = rows.iter().flatten().map(|(_, route)| (route.gateway.clone(), route.incarnation));
+        let leases = leases::of(&self.0, named.collect()).await?;
         let mut stale = Vec::new();
         let mut found = Vec::with_capacity(users.len());
         for (user, mut rows) in users.iter().zip(rows) {
             rows.retain(|(device, route)| {
-                let lives = is_live(&leases, route);
+                let lives = leases::count(&leases, &route.gateway, route.incarnation);
                 if !lives {
                     stale.push((user, device.clone(), route.clone()));
                 }
@@ -173,6 +164,26 @@ impl Presence {
         hashes.into_iter().map(|hash| Ok(hash?.iter().filter_map(decode).collect())).collect()
     }
 
+    pub(super) async fn show_interest(
+        &self,
+        channel: &ChannelName,
+        interest: &Interest,
+    ) -> Result<(), Error> {
+        interests::show(&self.0, channel, interest).await
+    }
+
+    pub(super) async fn drop_interest(
+        &self,
+        channel: &ChannelName,
+        interest: &Interest,
+    ) -> Result<(), Error> {
+        interests::drop(&self.0, channel, interest).await
+    }
+
+    pub(super) async fn interests(&self, channels: &[ChannelName]) -> Result<Vec<Interests>, Error> {
+        interests::find(&self.0, channels).await
+    }
+
     pub(super) async fn begin_lease(&self, lease: &Lease) -> Result<(), Error> {
         leases::begin(&self.0.pool, &self.0.keys, lease).await
     }
@@ -196,8 +207,7 @@ impl Presence {
     }
 
     pub(super) async fn lease(&self, gateway: &Arc<str>) -> Result<Option<Lease>, Error> {
-        let Shared { pool, keys, seen, .. } = &*self.0;
-        Ok(leases::find(pool, keys, seen, [gateway.clone()]).await?.remove(gateway))
+        Ok(leases::find(&self.0, [gateway.clone()]).await?.remove(gateway))
     }
 
     pub(super) fn forget(&self, gateway: &str) {
@@ -238,10 +248,6 @@ impl Controls {
             }
         }
     }
-}
-
-fn is_live(leases: &HashMap<Arc<str>, Lease>, route: &Route) -> bool {
-    leases.get(&route.gateway).is_some_and(|lease| lease.incarnation == route.incarnation)
 }
 
 fn decode((device, text): (&String, &String)) -> Option<(DeviceId, Route)> {

@@ -1,4 +1,4 @@
-//! What the server does in one step: compare, then write. Each script touches the keys of one user or one gateway only,
+//! What the server does in one step: compare, then write. Each script touches the keys of one user, channel or gateway only,
 //! so that it runs on a cluster too. The text of a row is that of [`super::row`].
 
 use std::sync::LazyLock;
@@ -58,6 +58,17 @@ pub(super) static DROP: LazyLock<Script> = LazyLock::new(|| {
 if row and string.match(row, '^%d+|([^|]*|%d+|%d+)|') == ARGV[2] then
   return redis.call('HDEL', KEYS[1], ARGV[1])
 end
+return 0",
+    )
+});
+
+/// Removes a gateway's interest if it is of this incarnation.
+///
+/// `KEYS`: the channel's hash. `ARGV`: gateway, incarnation. Answers how many rows it removed.
+pub(super) static DROP_INTEREST: LazyLock<Script> = LazyLock::new(|| {
+    Script::from_lua(
+        "local row = redis.call('HGET', KEYS[1], ARGV[1])
+if row and string.match(row, '^(%d+)|') == ARGV[2] then return redis.call('HDEL', KEYS[1], ARGV[1]) end
 return 0",
     )
 });

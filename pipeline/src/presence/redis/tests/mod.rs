@@ -67,6 +67,26 @@ async fn rows_of_a_dead_gateway_count_no_more_and_refuse_nobody() {
     assert!(presence.lookup(&[user]).await.unwrap()[0].is_empty(), "another incarnation holds nothing");
 }
 
+#[tokio::test]
+#[ignore = "needs Redis: scripts/services run redis -- cargo test -p tidegate-pipeline redis -- --ignored"]
+async fn the_interest_of_a_dead_gateway_counts_no_more_and_goes() {
+    let presence = presence_at(url());
+    let channel = ChannelName::new("news/sport").unwrap();
+    let interest =
+        |gateway: &str, incarnation| Interest { gateway: gateway.into(), incarnation, subscribers: 1 };
+    presence.begin_lease(&lease("gateway-2")).await.unwrap();
+    // No lease, a life before, and the one that lives.
+    presence.show_interest(&channel, &interest("gateway-1", 7)).await.unwrap();
+    presence.show_interest(&channel, &interest("gateway-2", 6)).await.unwrap();
+    let found = async || presence.interests(std::slice::from_ref(&channel)).await.unwrap().remove(0);
+    assert!(found().await.is_empty());
+    let Port::Redis(redis) = &presence else { unreachable!() };
+    let left: i64 = redis.0.pool.hlen(redis.0.keys.channel(&channel)).await.unwrap();
+    assert_eq!(left, 0, "whoever meets such a row removes it");
+    presence.show_interest(&channel, &interest("gateway-2", 7)).await.unwrap();
+    assert_eq!(found().await.into_vec(), [interest("gateway-2", 7)]);
+}
+
 /// Of two processes, the one that looks up has just seen the gateway's lease of before.
 #[tokio::test]
 #[ignore = "needs Redis: scripts/services run redis -- cargo test -p tidegate-pipeline redis -- --ignored"]
