@@ -18,7 +18,8 @@ fn services() {
     let set = compiler.open_files(FILES).expect("the .proto files compile").file_descriptor_set();
 
     let out = PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
-    let mut builder = tonic_prost_build::configure().bytes(".tidegate.v1.Push.msg");
+    let mut builder =
+        tonic_prost_build::configure().bytes(".tidegate.v1.Push.msg").bytes(".tidegate.v1.Post.msg");
     for file in set.file.iter().filter(|file| !FILES.contains(&file.name())) {
         let messages = file.message_type.iter().map(|message| message.name());
         for name in messages.chain(file.enum_type.iter().map(|one| one.name())) {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use prometheus_client::metrics::counter::Counter;
 use smallvec::SmallVec;
-use tidegate_proto::id::UserId;
+use tidegate_proto::id::{ChannelName, UserId};
 use tidegate_proto::timeline::Timeline;
 use tidegate_proto::v1::Receipt;
 use tokio::sync::Notify;
@@ -22,7 +22,9 @@ pub struct Batch {
     pub incarnation: u64,
     /// Messages with their recipients on this gateway.
     pub pushes: Vec<Push>,
-    /// Receipts for repeats: (incarnation, session, receipt).
+    /// Messages of channels that have subscribers on this gateway.
+    pub posts: Vec<Post>,
+    /// Receipts for sessions of this gateway: (incarnation, session, receipt).
     pub receipts: Vec<(u64, u64, Receipt)>,
     /// Timelines whose head is at least that.
     pub marks: Vec<(Timeline, u64)>,
@@ -37,6 +39,17 @@ pub struct Push {
     pub recipients: SmallVec<[(UserId, u64); 2]>,
     /// (incarnation, session) of the sending session, which gets STORED in place of the message.
     pub origin: Option<(u64, u64)>,
+}
+
+/// A message of a channel.
+#[derive(Debug)]
+pub struct Post {
+    /// Which.
+    pub channel: ChannelName,
+    /// Its seq there; 0: it is stored nowhere.
+    pub seq: u64,
+    /// The message, encoded once.
+    pub body: Body,
 }
 
 /// The pusher's end of the link to the gateway of its own process.
@@ -90,9 +103,15 @@ pub(super) fn channel(counters: Counters) -> (Sender, Receiver) {
 }
 
 impl Batch {
-    /// One for each recipient of a body, and one for each receipt.
+    /// One for each recipient of a body, and one for each message of a channel and each receipt.
     pub fn deliveries(&self) -> usize {
-        self.pushes.iter().map(|push| push.recipients.len()).sum::<usize>() + self.receipts.len()
+        let recipients = self.pushes.iter().map(|push| push.recipients.len()).sum::<usize>();
+        recipients + self.posts.len() + self.receipts.len()
+    }
+
+    /// Its messages.
+    pub(super) fn messages(&self) -> usize {
+        self.pushes.len() + self.posts.len()
     }
 
     /// Deliveries and marks.
@@ -102,13 +121,18 @@ impl Batch {
 
     /// Bytes of its bodies.
     pub(super) fn bytes(&self) -> usize {
-        self.pushes.iter().map(|push| push.body.bytes().len()).sum()
+        let posts = self.posts.iter().map(|post| &post.body);
+        self.pushes.iter().map(|push| &push.body).chain(posts).map(|body| body.bytes().len()).sum()
     }
 
     /// What is left of it when its bodies are dropped.
     pub(super) fn into_marks(self) -> impl Iterator<Item = (Timeline, u64)> {
         let pushed = self.pushes.into_iter().flat_map(|push| push.recipients);
-        pushed.map(|(user, seq)| (Timeline::inbox(&user), seq)).chain(self.marks)
+        let pushed = pushed.map(|(user, seq)| (Timeline::inbox(&user), seq));
+        // What is stored nowhere leaves nothing.
+        let posted = self.posts.into_iter().filter(|post| post.seq > 0);
+        let posted = posted.map(|post| (Timeline::channel(&post.channel), post.seq));
+        pushed.chain(posted).chain(self.marks)
     }
 }
 

@@ -4,6 +4,7 @@
 //! What it hands over is a hint (ARCHITECTURE.md invariant 1): a push that cannot be handed over leaves a mark,
 //! never a wait.
 
+mod cache;
 pub mod dial;
 pub mod link;
 pub mod metrics;
@@ -15,22 +16,25 @@ mod window;
 pub mod wire;
 
 use std::collections::HashMap;
+use std::slice;
 use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use prometheus_client::metrics::counter::Counter;
-use tidegate_proto::id::UserId;
+use tidegate_proto::id::{ChannelName, UserId};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tracing::warn;
 
+use crate::body::Body;
+use crate::presence::interest::{Interest, Interests};
 use crate::presence::{Presence, Routes};
 use crate::seldom::Seldom;
 use dial::Dialer;
-use link::{Batch, Local, Sender};
+use link::{Batch, Local, Post, Sender};
 use metrics::Metrics;
-use plan::{Placed, Rejected};
+use plan::{Batches, Placed, Rejected};
 use remote::Worker;
 
 /// Selects gateways by presence and hands each one batch. Its links end with it.
@@ -95,19 +99,41 @@ impl Pusher {
     ///
     /// Of one conversation, call it one after the other; calls for different ones may run beside each other.
     pub async fn push(&self, placed: &[Placed<'_>], rejected: &[Rejected<'_>]) {
-        let users = plan::users(placed);
-        let found = self.shared.routes.find(&users).await;
-        let routes: HashMap<&UserId, Routes> = users.iter().zip(found.routes).collect();
+        let (users, channels) = (plan::users(placed), plan::channels(placed));
+        let known = &self.shared.routes;
+        let (routes, interests) = tokio::join!(known.routes(&users), known.interests(&channels));
+        let outdated = routes.outdated || interests.outdated;
+        let routes: HashMap<&UserId, Routes> = users.iter().zip(routes.rows).collect();
+        let interests: HashMap<&ChannelName, Interests> = channels.iter().zip(interests.rows).collect();
         let mut batches = plan::batches(placed, &routes);
+        plan::post(placed, &interests, &mut batches);
         plan::reject(rejected, &mut batches);
-        if found.outdated {
-            plan::mark_elsewhere(placed, &routes, &self.gateways(), &mut batches);
+        if outdated {
+            plan::mark_elsewhere(placed, &routes, &interests, &self.gateways(), &mut batches);
         }
+        self.send_all(batches);
+    }
+
+    /// Hands over a message of a channel that is stored nowhere; to how many gateways.
+    pub async fn pass(&self, channel: &ChannelName, body: &Body) -> usize {
+        let found = self.shared.routes.interests(slice::from_ref(channel)).await;
+        let mut batches = Batches::new();
+        for Interest { gateway, incarnation, .. } in found.rows.into_iter().flatten() {
+            let post = Post { channel: channel.clone(), seq: 0, body: body.clone() };
+            let batch = Batch { incarnation, posts: vec![post], ..Batch::default() };
+            batches.insert((gateway, incarnation), batch);
+        }
+        let gateways = batches.len();
+        self.send_all(batches);
+        gateways
+    }
+
+    fn send_all(&self, batches: Batches) {
         for ((gateway, _), batch) in batches {
             match &self.own {
                 Some(own) if own.gateway == gateway => {
                     own.calls.inc();
-                    own.messages.inc_by(batch.pushes.len() as u64);
+                    own.messages.inc_by(batch.messages() as u64);
                     own.link.send(batch);
                 }
                 _ => self.send(gateway, batch),
@@ -149,7 +175,7 @@ impl Pusher {
         }
         let link = &links.open[&gateway];
         link.calls.inc();
-        link.messages.inc_by(batch.pushes.len() as u64);
+        link.messages.inc_by(batch.messages() as u64);
         link.sender.send(batch);
     }
 

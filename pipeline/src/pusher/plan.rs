@@ -5,13 +5,15 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 use tidegate_proto::Refusal;
-use tidegate_proto::id::UserId;
+use tidegate_proto::id::{ChannelName, UserId};
+use tidegate_proto::message::Target;
 use tidegate_proto::timeline::Timeline;
 use tidegate_proto::v1::{Receipt, ReceiptStatus};
 
-use super::link::{Batch, Push};
+use super::link::{Batch, Post, Push};
 use crate::body::Body;
 use crate::presence::Routes;
+use crate::presence::interest::Interests;
 use crate::record::{Origin, Record};
 use crate::store::Stored;
 
@@ -22,6 +24,16 @@ pub struct Placed<'a> {
     pub record: &'a Record,
     /// Its seqs.
     pub stored: &'a Stored,
+}
+
+impl Placed<'_> {
+    /// The channel it was sent to.
+    fn channel(&self) -> Option<&ChannelName> {
+        match &self.record.target {
+            Target::Channel(channel) => Some(channel),
+            Target::User(_) | Target::Group(_) => None,
+        }
+    }
 }
 
 /// A record that is not stored, and why.
@@ -38,6 +50,12 @@ pub fn users(placed: &[Placed<'_>]) -> Vec<UserId> {
     let users: BTreeSet<&UserId> =
         placed.iter().flat_map(|placed| placed.stored.inboxes.iter().map(|(user, _)| user)).collect();
     users.into_iter().cloned().collect()
+}
+
+/// The channels whose subscribers are needed, each once.
+pub fn channels(placed: &[Placed<'_>]) -> Vec<ChannelName> {
+    let channels: BTreeSet<&ChannelName> = placed.iter().filter_map(|placed| placed.channel()).collect();
+    channels.into_iter().cloned().collect()
 }
 
 /// A gateway and its incarnation, by which routes count.
@@ -74,6 +92,30 @@ pub fn batches(placed: &[Placed<'_>], routes: &HashMap<&UserId, Routes>) -> Batc
     batches
 }
 
+/// Adds the messages of channels for the gateways that have subscribers, one each however many those are, and STORED for
+/// the origins. As to repeats, see [`batches`].
+pub fn post(placed: &[Placed<'_>], interests: &HashMap<&ChannelName, Interests>, batches: &mut Batches) {
+    for placed in placed {
+        let Some(channel) = placed.channel() else { continue };
+        let interests = interests.get(channel).into_iter().flatten();
+        let holders: Vec<Holder> = interests.map(|row| (row.gateway.clone(), row.incarnation)).collect();
+        let seq = placed.stored.conv_seq;
+        if placed.stored.repeated {
+            let mark = || (placed.record.conversation.clone(), seq);
+            holders.into_iter().for_each(|holder| batch(batches, holder).marks.push(mark()));
+            continue;
+        }
+        if !holders.is_empty() {
+            let body = body(placed);
+            let post = || Post { channel: channel.clone(), seq, body: body.clone() };
+            holders.into_iter().for_each(|holder| batch(batches, holder).posts.push(post()));
+        }
+        if let Some(origin) = &placed.record.origin {
+            receipt(batches, origin, stored_receipt(placed));
+        }
+    }
+}
+
 /// Adds REJECTED for the sessions that sent what is not stored; for a log whose waiters were answered before.
 pub fn reject(rejected: &[Rejected<'_>], batches: &mut Batches) {
     for Rejected { record, refusal } in rejected {
@@ -88,9 +130,19 @@ pub fn reject(rejected: &[Rejected<'_>], batches: &mut Batches) {
 pub fn mark_elsewhere(
     placed: &[Placed<'_>],
     routes: &HashMap<&UserId, Routes>,
+    interests: &HashMap<&ChannelName, Interests>,
     gateways: &[Arc<str>],
     batches: &mut Batches,
 ) {
+    for (placed, channel) in placed.iter().filter_map(|placed| Some((placed, placed.channel()?))) {
+        let named = |gateway: &Arc<str>| {
+            interests.get(channel).is_some_and(|rows| rows.iter().any(|row| row.gateway == *gateway))
+        };
+        for gateway in gateways.iter().filter(|gateway| !named(gateway)) {
+            let mark = (placed.record.conversation.clone(), placed.stored.conv_seq);
+            batch(batches, (gateway.clone(), 0)).marks.push(mark);
+        }
+    }
     for (user, seq) in placed.iter().flat_map(|placed| &placed.stored.inboxes) {
         let named = |gateway: &Arc<str>| {
             routes.get(user).is_some_and(|routes| routes.iter().any(|(_, route)| route.gateway == *gateway))
@@ -167,6 +219,7 @@ mod tests {
 
     use super::*;
     use crate::presence::contract::route;
+    use crate::presence::interest::Interest;
 
     fn at(gateway: &str) -> Holder {
         (gateway.into(), 7)
@@ -226,6 +279,39 @@ mod tests {
     }
 
     #[test]
+    fn a_channels_message_goes_once_to_each_gateway_with_subscribers() {
+        let msg = Msg { channel: "news/x".into(), ..Msg::default() };
+        let origin = Origin { gateway: "three".into(), incarnation: 7, session: 1 };
+        let local_id = || LocalId::new("l").unwrap();
+        let record = Record::new(msg, &user("alice"), 1, local_id, Some(origin)).unwrap();
+        let interest =
+            |gateway: &str| Interest { gateway: gateway.into(), incarnation: 7, subscribers: 1_000 };
+        let posted = |repeated| {
+            let stored = Stored { repeated, send_time: 1, conv_seq: 3, inboxes: smallvec![] };
+            let placed = [Placed { record: &record, stored: &stored }];
+            let channels = channels(&placed);
+            let interests: Interests = [interest("one"), interest("two")].into_iter().collect();
+            let mut batches = batches(&placed, &HashMap::new());
+            post(
+                &placed,
+                &channels.iter().map(|channel| (channel, interests.clone())).collect(),
+                &mut batches,
+            );
+            let (_, _, receipt) = &batches[&at("three")].receipts[0];
+            assert_eq!((receipt.status(), receipt.seq, receipt.conv_seq), (ReceiptStatus::Stored, 0, 3));
+            assert_eq!((batches.len(), batches[&at("three")].receipts.len()), (3, 1));
+            batches
+        };
+        let (first, again) = (posted(false), posted(true));
+        for gateway in ["one", "two"] {
+            let [post] = &first[&at(gateway)].posts[..] else { panic!("one post") };
+            assert_eq!((post.channel.as_str(), post.seq, post.body.conv_seq()), ("news/x", 3, 3));
+            assert!(again[&at(gateway)].posts.is_empty());
+            assert_eq!(again[&at(gateway)].marks, [(Timeline::parse("c:news/x").unwrap(), 3)]);
+        }
+    }
+
+    #[test]
     fn a_refused_record_is_a_receipt_for_its_origin() {
         let record = record("two");
         let refusal = Refusal::new(Code::Conflict, "another body");
@@ -244,7 +330,7 @@ mod tests {
         let routes = routes(&[(&alice, &["one"])]);
         let mut batches = Batches::new();
         let known = routes.iter().map(|(user, routes)| (user, routes.clone())).collect();
-        mark_elsewhere(&placed, &known, &["one".into(), "two".into()], &mut batches);
+        mark_elsewhere(&placed, &known, &HashMap::new(), &["one".into(), "two".into()], &mut batches);
         let marks = |gateway: &str| batches[&(gateway.into(), 0)].marks.clone();
         assert_eq!(marks("one"), [(Timeline::inbox(&bob), 9)]);
         assert_eq!(marks("two"), [(Timeline::inbox(&alice), 5), (Timeline::inbox(&bob), 9)]);

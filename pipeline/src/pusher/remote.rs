@@ -187,8 +187,9 @@ impl Worker {
         }
         if !taken.not_here.is_empty() {
             self.shared.metrics.not_here.inc_by(taken.not_here.len() as u64);
-            self.shared.routes.forget(&taken.not_here);
+            self.shared.routes.forget_users(&taken.not_here);
         }
+        self.shared.routes.forget_channels(&taken.not_subscribed);
         Ok(())
     }
 }

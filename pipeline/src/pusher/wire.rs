@@ -3,10 +3,10 @@
 use std::collections::VecDeque;
 
 use prost::Message as _;
-use tidegate_proto::id::UserId;
+use tidegate_proto::id::{ChannelName, UserId};
 use tidegate_proto::timeline::Timeline;
 
-use super::link::{Batch, Push};
+use super::link::{Batch, Post, Push};
 use super::queue::Handed;
 use crate::body::Body;
 use crate::rpc::v1;
@@ -62,7 +62,7 @@ impl Cutter {
             for recipients in recipients.chunks(MAX_RECIPIENTS) {
                 let push = v1::Push {
                     msg: body.bytes().clone(),
-                    traceparent: body.traceparent().unwrap_or_default().to_owned(),
+                    traceparent: traceparent(&body),
                     recipients: recipients.iter().map(recipient).collect(),
                     origin: origin.map_or(0, |(_, session)| session),
                 };
@@ -70,6 +70,15 @@ impl Cutter {
                 self.make_room(push.msg.len() + ids + ENTRY_BYTES);
                 self.batch.pushes.push(push);
             }
+        }
+        for Post { channel, seq, body } in batch.posts {
+            self.make_room(body.bytes().len() + channel.as_str().len() + 2 * ENTRY_BYTES);
+            self.batch.posts.push(v1::Post {
+                channel: channel.as_str().to_owned(),
+                seq,
+                msg: body.bytes().clone(),
+                traceparent: traceparent(&body),
+            });
         }
         for (incarnation, session, receipt) in batch.receipts {
             if incarnation == self.incarnation {
@@ -117,6 +126,7 @@ pub fn read(batch: v1::Batch, incarnation: u64) -> Result<Batch, Malformed> {
     Ok(Batch {
         incarnation,
         pushes: pushes.collect::<Result<_, _>>()?,
+        posts: batch.posts.into_iter().map(read_post).collect::<Result<_, _>>()?,
         receipts: receipts.collect::<Result<_, _>>()?,
         marks: marks.collect::<Result<_, _>>()?,
     })
@@ -127,13 +137,27 @@ fn read_push(push: v1::Push, incarnation: u64) -> Result<Push, Malformed> {
         let user = UserId::new(&recipient.user).map_err(|_| Malformed("a recipient's id"))?;
         Ok((user, seq(recipient.seq)?))
     });
-    let body = Body::from_bytes(&push.msg).ok_or(Malformed("a message cannot be decoded"))?;
-    let traceparent = Some(&*push.traceparent).filter(|text| !text.is_empty());
     Ok(Push {
         recipients: recipients.collect::<Result<_, _>>()?,
-        body: body.traced(traceparent),
+        body: read_body(&push.msg, &push.traceparent)?,
         origin: (push.origin != 0).then_some((incarnation, push.origin)),
     })
+}
+
+fn read_post(post: v1::Post) -> Result<Post, Malformed> {
+    let channel = ChannelName::new(&post.channel).map_err(|_| Malformed("a channel's name"))?;
+    // 0: it is stored nowhere.
+    let seq = if post.seq == 0 { 0 } else { seq(post.seq)? };
+    Ok(Post { channel, seq, body: read_body(&post.msg, &post.traceparent)? })
+}
+
+fn read_body(msg: &[u8], traceparent: &str) -> Result<Body, Malformed> {
+    let body = Body::from_bytes(msg).ok_or(Malformed("a message cannot be decoded"))?;
+    Ok(body.traced(Some(traceparent).filter(|text| !text.is_empty())))
+}
+
+fn traceparent(body: &Body) -> String {
+    body.traceparent().unwrap_or_default().to_owned()
 }
 
 fn recipient((user, seq): &(UserId, u64)) -> v1::Recipient {
@@ -169,6 +193,11 @@ mod tests {
         Push { body, recipients: recipients.map(|n| (user(n), seq)).collect(), origin: Some((7, 5)) }
     }
 
+    fn post(seq: u64) -> Post {
+        let Push { body, .. } = push(9, 0..0, seq);
+        Post { channel: ChannelName::new("news/x").unwrap(), seq, body }
+    }
+
     fn handed(batches: impl IntoIterator<Item = Batch>) -> Handed {
         Handed { batches: batches.into_iter().collect(), ..Handed::default() }
     }
@@ -177,7 +206,13 @@ mod tests {
     fn what_is_cut_is_read_again_in_order_and_no_piece_is_too_large() {
         let pushes = || vec![push(65_536, 0..3_000, 1), push(65_536, 0..1, 2), push(10, 0..9, 3)];
         let receipts = vec![(7, 1, Receipt { seq: 4, ..Receipt::default() }), (6, 2, Receipt::default())];
-        let batch = Batch { incarnation: 7, pushes: pushes(), receipts, marks: Vec::new() };
+        let batch = Batch {
+            incarnation: 7,
+            pushes: pushes(),
+            posts: vec![post(9), post(0)],
+            receipts,
+            marks: Vec::new(),
+        };
         let more = Batch { incarnation: 7, pushes: pushes(), ..Batch::default() };
         let mut cutter = Cutter::new(7);
         let cut = cutter.cut(handed([batch, more]));
@@ -193,6 +228,12 @@ mod tests {
         assert!(deliveries.eq(expected));
         let receipts: Vec<_> = read.iter().flat_map(|batch| &batch.receipts).collect();
         assert_eq!((receipts.len(), receipts[0].1, receipts[0].2.seq), (1, 1, 4));
+        let posts: Vec<_> = read.iter().flat_map(|batch| &batch.posts).collect();
+        assert_eq!(
+            posts.iter().map(|post| (post.channel.as_str(), post.seq)).collect::<Vec<_>>(),
+            [("news/x", 9), ("news/x", 0)]
+        );
+        assert_eq!(posts[0].body.bytes(), post(9).body.bytes());
         let first = &read[0].pushes[0];
         assert_eq!((first.origin, first.body.conv_seq()), (Some((7, 5)), 3));
         assert_eq!(cutter.cut(handed([Batch { incarnation: 7, ..Batch::default() }])).len(), 0, "nothing");
@@ -200,12 +241,14 @@ mod tests {
 
     #[test]
     fn routes_of_another_incarnation_leave_marks_that_come_first() {
-        let old = Batch { incarnation: 6, pushes: vec![push(10, 0..2, 8)], ..Batch::default() };
+        // A message that is stored nowhere leaves nothing.
+        let posts = vec![post(8), post(0)];
+        let old = Batch { incarnation: 6, pushes: vec![push(10, 0..2, 8)], posts, ..Batch::default() };
         let new = Batch { incarnation: 7, pushes: vec![push(10, 0..1, 9)], ..Batch::default() };
         let cut = Cutter::new(7).cut(Handed { check_all: true, ..handed([new, old]) });
         assert_eq!(cut.len(), 2);
         assert!(cut[0].check_all && cut[0].pushes.is_empty() && !cut[1].check_all);
-        assert_eq!(cut[0].marks.iter().map(|mark| mark.head).collect::<Vec<_>>(), [8, 8]);
+        assert_eq!(cut[0].marks.iter().map(|mark| mark.head).collect::<Vec<_>>(), [8, 8, 8]);
         assert_eq!(cut[1].pushes.len(), 1);
     }
 
@@ -222,6 +265,10 @@ mod tests {
         assert_eq!(read_again.pushes[0].origin, None);
         let to = |user: &str, seq| vec![v1::Recipient { user: user.into(), seq }];
         let mark = |timeline: &str, head| v1::HeadMark { timeline: timeline.into(), head };
+        let msg = post(1).body.bytes().clone();
+        let post = v1::Post { channel: "news/x".into(), seq: 1, msg, traceparent: String::new() };
+        let posts = |post| v1::Batch { posts: vec![post], ..v1::Batch::default() };
+        assert!(read(posts(post.clone()), 7).is_ok());
         let marks = |mark| v1::Batch { marks: vec![mark], ..v1::Batch::default() };
         let empty = v1::SessionReceipt { session: 1, receipt: None };
         for bad in [
@@ -230,6 +277,9 @@ mod tests {
             batch(v1::Push { recipients: to("a b", 1), ..good.clone() }),
             batch(v1::Push { recipients: to("bob", 0), ..good.clone() }),
             batch(v1::Push { recipients: to("bob", u64::MAX), ..good }),
+            posts(v1::Post { channel: "a b".into(), ..post.clone() }),
+            posts(v1::Post { seq: u64::MAX, ..post.clone() }),
+            posts(v1::Post { msg: vec![0xff].into(), ..post }),
             marks(mark("i:", 1)),
             marks(mark("i:bob", 0)),
             v1::Batch { receipts: vec![empty], ..v1::Batch::default() },
