@@ -103,6 +103,7 @@ impl Metrics {
                 pushes: drop("mailbox_full"),
                 signals: drop("signal_overtaken"),
                 passing: drop("volatile_full"),
+                posts: drop("channel_full"),
                 receipts: drop("receipt"),
             }),
             passing_behind: drop("volatile_behind"),

@@ -2,6 +2,8 @@
 
 use tidegate_pipeline::trace::Sampling;
 
+use crate::channels::rules::Rules;
+
 /// Limits and rates of sessions.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -17,6 +19,10 @@ pub struct Settings {
     pub signals_per_second: u32,
     /// Signals a session may send at once.
     pub signal_burst: u32,
+    /// Channels a session may subscribe to; the next one gets LIMIT.
+    pub max_subscriptions: usize,
+    /// Who may do what with which channel.
+    pub channels: Rules,
     /// Which messages are traced.
     pub sampling: Sampling,
 }
@@ -30,6 +36,8 @@ impl Default for Settings {
             message_burst: 1_000,
             signals_per_second: 100,
             signal_burst: 200,
+            max_subscriptions: 200,
+            channels: Rules::default(),
             sampling: Sampling::default(),
         }
     }

@@ -83,10 +83,8 @@ pub fn sender(msg: &Msg) -> Result<UserId, Refusal> {
 pub fn record(sender: &UserId, msg: Msg, send_time: i64) -> Result<Record, Refusal> {
     let record = Record::new(msg, sender, send_time, draw_local_id, None)?;
     match record.target {
-        Target::User(_) => Ok(record),
-        Target::Group(_) | Target::Channel(_) => {
-            Err(Refusal::new(Code::Unimplemented, "groups and channels are not built yet"))
-        }
+        Target::User(_) | Target::Channel(_) => Ok(record),
+        Target::Group(_) => Err(Refusal::new(Code::Unimplemented, "groups are not built yet")),
     }
 }
 

@@ -4,28 +4,27 @@
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tidegate_pipeline::store::Store;
-use tidegate_proto::id::UserId;
 use tidegate_proto::timeline::Timeline;
 use tokio::sync::Notify;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use crate::hub::Hub;
+use super::{Shared, link};
 
-/// Users whose heads are to be checked out of turn.
+/// Timelines whose heads are to be checked out of turn.
 #[derive(Debug, Default)]
 pub(crate) struct Fresh {
     /// Registered since the last tick, and in the tick before it.
-    came: Mutex<(Vec<UserId>, Vec<UserId>)>,
+    came: Mutex<(Vec<Timeline>, Vec<Timeline>)>,
     all: Notify,
 }
 
 impl Fresh {
-    /// A session of the user was registered: a push may still go by an old route.
-    pub(crate) fn registered(&self, user: &UserId) {
-        self.came.lock().0.push(user.clone());
+    /// The user's session, or the gateway's interest in the channel, was registered: a push may still go by what the
+    /// pusher knew before.
+    pub(crate) fn registered(&self, timeline: Timeline) {
+        self.came.lock().0.push(timeline);
     }
 
     /// Any push may have been lost.
@@ -34,7 +33,7 @@ impl Fresh {
     }
 
     /// Checks until `stop`.
-    pub(crate) async fn run(&self, hub: &Hub, store: &Store, stop: &CancellationToken) {
+    pub(crate) async fn run(&self, gateway: &Shared, stop: &CancellationToken) {
         let mut tick = interval(AFTER_REGISTRATION);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut all_at = Instant::now() + ALL_EVERY;
@@ -47,12 +46,15 @@ impl Fresh {
             };
             if all {
                 all_at = Instant::now() + ALL_EVERY;
-                for users in hub.users() {
-                    check(&users, hub, store).await;
+                for users in gateway.hub.users() {
+                    check(&users.iter().map(Timeline::inbox).collect::<Vec<_>>(), gateway).await;
+                }
+                for channels in gateway.channels.names() {
+                    check(&channels.iter().map(Timeline::channel).collect::<Vec<_>>(), gateway).await;
                 }
                 told_at = Instant::now() + TOLD_EVERY;
             } else {
-                check(&self.due(), hub, store).await;
+                check(&self.due(), gateway).await;
             }
         }
     }
@@ -67,18 +69,19 @@ impl Fresh {
     }
 
     /// Those who came before the last tick: so at least one period ago.
-    fn due(&self) -> Vec<UserId> {
+    fn due(&self) -> Vec<Timeline> {
         let mut came = self.came.lock();
         let last = std::mem::take(&mut came.0);
         std::mem::replace(&mut came.1, last)
     }
 }
 
-async fn check(users: &[UserId], hub: &Hub, store: &Store) {
-    for users in users.chunks(BATCH) {
-        let inboxes: Vec<_> = users.iter().map(Timeline::inbox).collect();
-        match store.heads(&inboxes).await {
-            Ok(bounds) => users.iter().zip(bounds).for_each(|(user, bounds)| hub.mark(user, bounds.head)),
+async fn check(timelines: &[Timeline], gateway: &Shared) {
+    for timelines in timelines.chunks(BATCH) {
+        match gateway.parts.store.heads(timelines).await {
+            Ok(bounds) => timelines.iter().zip(bounds).for_each(|(timeline, bounds)| {
+                link::mark(timeline, bounds.head, gateway);
+            }),
             Err(error) => warn!(error = &error as &dyn std::error::Error, "heads are not checked"),
         }
     }

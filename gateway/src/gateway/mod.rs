@@ -25,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::auth::Auth;
+use crate::channels::Channels;
 use crate::hub::Hub;
 use crate::hub::mailbox::Notice;
 use crate::metrics::Metrics;
@@ -70,6 +71,7 @@ pub struct Parts {
 pub(crate) struct Shared {
     pub(crate) parts: Parts,
     pub(crate) hub: Arc<Hub>,
+    pub(crate) channels: Arc<Channels>,
     pub(crate) cursors: cursors::Cursors,
     pub(crate) registrations: registrations::Registrations,
     incarnation: AtomicU64,
@@ -91,6 +93,7 @@ impl Gateway {
         Self(Arc::new(Shared {
             parts,
             hub: Hub::new(),
+            channels: Arc::default(),
             cursors: cursors::Cursors::default(),
             registrations: registrations::Registrations::default(),
             incarnation: AtomicU64::new(draw_incarnation()),
@@ -143,7 +146,7 @@ impl Gateway {
     /// Runs the services beside the sessions until `stop`, which comes after [`Gateway::drain`]; cursors and routes
     /// are written to the last, and links live until then.
     pub async fn run(&self, link: Receiver, stop: CancellationToken) {
-        let Shared { parts, hub, cursors, heads, gone, .. } = &*self.0;
+        let Shared { parts, channels, cursors, heads, gone, .. } = &*self.0;
         let link = link::run(link, &self.0);
         // What asks servers is large.
         Box::pin(async {
@@ -153,7 +156,9 @@ impl Gateway {
                     registrar::run(&self.0, &stop).await;
                     gone.cancel();
                 },
-                heads.run(hub, &parts.store, &stop),
+                heads.run(&self.0, &stop),
+                channels.run_interest(&self.0, &stop),
+                channels.run_fanout(&stop),
                 stop.run_until_cancelled(link),
             )
         })

@@ -8,6 +8,7 @@ use tidegate_pipeline::presence::control::Control;
 use tidegate_pipeline::presence::keeper::{EXTEND_EVERY, Holder, keep};
 use tidegate_pipeline::presence::lease::{Lease, State};
 use tidegate_pipeline::presence::{Registration, Route, Unreachable};
+use tidegate_proto::timeline::Timeline;
 use tidegate_proto::v1::CloseCode;
 use tokio::time::{interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -70,6 +71,7 @@ impl Holder for Shared {
 
     fn begun(&self) {
         self.registrations.register_all(Some(self.incarnation()));
+        self.channels.show_all();
         self.heads.check_all();
     }
 
@@ -99,7 +101,10 @@ async fn register_due(gateway: &Shared) {
         tokio::select! {
             () = gateway.registrations.due() => {}
             () = sleep(EXTEND_EVERY) => {}
-            _ = compare.tick() => gateway.registrations.register_all(None),
+            _ = compare.tick() => {
+                gateway.registrations.register_all(None);
+                gateway.channels.show_all();
+            }
         }
         loop {
             let rows = gateway.registrations.unconfirmed(AT_ONCE);
@@ -124,7 +129,7 @@ async fn register(gateway: &Shared, row: &Row) -> Result<(), Unreachable> {
             if !gateway.registrations.confirm(route) {
                 gateway.registrations.leave(row.clone());
             }
-            gateway.heads.registered(user);
+            gateway.heads.registered(Timeline::inbox(user));
             if let Some(old) = displaced {
                 displace(gateway, &old).await;
             }

@@ -29,6 +29,8 @@ pub struct Drops {
     pub signals: Counter,
     /// Messages that are stored nowhere.
     pub passing: Counter,
+    /// Messages of channels, for one subscriber; those that are stored left a mark.
+    pub posts: Counter,
     /// Receipts of repeats.
     pub receipts: Counter,
 }
@@ -37,6 +39,8 @@ pub struct Drops {
 struct Inner {
     mail: Mail,
     bytes: usize,
+    /// Of posts: a busy channel leaves the inbox its room.
+    post_bytes: usize,
 }
 
 /// What a session takes out of its mailbox at once.
@@ -50,6 +54,11 @@ pub struct Mail {
     pub mark: u64,
     /// Messages that are stored nowhere.
     pub passing: Vec<Body>,
+    /// Messages of channels; in each channel they come in order.
+    pub posts: VecDeque<Posted>,
+    /// Channels that have at least that head, by the session's number for the subscription: posts were dropped, or may
+    /// have been.
+    pub channel_marks: Vec<(u32, u64)>,
     /// STORED for repeats.
     pub receipts: Vec<Receipt>,
     /// Volatile events.
@@ -67,6 +76,17 @@ pub struct Pushed {
     pub body: Body,
     /// This session sent it.
     pub own: bool,
+}
+
+/// A message of a channel posted to a subscriber.
+#[derive(Debug)]
+pub struct Posted {
+    /// The session's number for the subscription.
+    pub subscription: u32,
+    /// Its seq in the channel; 0: it is stored nowhere.
+    pub seq: u64,
+    /// The message.
+    pub body: Body,
 }
 
 /// Why a session is told to end.
@@ -100,7 +120,7 @@ impl Mailbox {
     /// Takes out all there is.
     pub fn take(&self) -> Mail {
         let mut inner = self.inner.lock();
-        inner.bytes = 0;
+        (inner.bytes, inner.post_bytes) = (0, 0);
         std::mem::take(&mut inner.mail)
     }
 
@@ -132,6 +152,29 @@ impl Mailbox {
         drop(inner);
         self.wake.notify_one();
         fits
+    }
+
+    /// Messages of one channel, each with its seq.
+    pub(crate) fn post(&self, subscription: u32, posts: &[(u64, Body)]) {
+        let mut inner = self.inner.lock();
+        for (seq, body) in posts {
+            let bytes = body.bytes().len();
+            if inner.mail.posts.len() < MAX_POSTS && inner.post_bytes + bytes <= self.max_bytes {
+                inner.post_bytes += bytes;
+                inner.mail.posts.push_back(Posted { subscription, seq: *seq, body: body.clone() });
+            } else {
+                self.drops.posts.inc();
+                inner.mail.mark_channel(subscription, *seq);
+            }
+        }
+        drop(inner);
+        self.wake.notify_one();
+    }
+
+    /// The channel has at least that head.
+    pub(crate) fn mark_channel(&self, subscription: u32, head: u64) {
+        self.inner.lock().mail.mark_channel(subscription, head);
+        self.wake.notify_one();
     }
 
     pub(super) fn mark(&self, head: u64) {
@@ -169,6 +212,17 @@ impl Mailbox {
     }
 }
 
+impl Mail {
+    /// One mark for each subscription, so as many as a session may have.
+    fn mark_channel(&mut self, subscription: u32, seq: u64) {
+        match self.channel_marks.iter_mut().find(|(other, _)| *other == subscription) {
+            Some((_, head)) => *head = (*head).max(seq),
+            None if seq > 0 => self.channel_marks.push((subscription, seq)),
+            None => {}
+        }
+    }
+}
+
 impl Answers for Mailbox {
     fn answer(&self, tag: u64, answer: Answer) {
         self.inner.lock().mail.answers.push((tag, answer));
@@ -178,6 +232,8 @@ impl Answers for Mailbox {
 
 /// Pushes that wait; beyond them the session reads the store.
 const MAX_PUSHES: usize = 256;
+/// Messages of channels that wait; beyond them the session reads the store.
+const MAX_POSTS: usize = 256;
 /// Signals that wait; a newer one drops the oldest, which is late by then.
 const MAX_SIGNALS: usize = 32;
 /// Messages that are stored nowhere that wait; whoever sent one more is told that it was not taken.

@@ -101,12 +101,13 @@ impl Link {
         if check_all {
             self.gateway.heads.check_all();
         }
-        let mut not_here = Vec::new();
-        link::deliver(batch, &self.gateway.hub, self.incarnation, |user| {
-            not_here.push(user.as_str().to_owned());
-        });
+        let not_here = link::deliver(batch, &self.gateway, self.incarnation);
+        let users = not_here.users.iter().map(|user| user.as_str().to_owned()).collect();
+        let channels = not_here.channels.iter().map(|channel| channel.as_str().to_owned()).collect();
         self.taken = number;
-        Ok(Handed { kind: Some(handed::Kind::Taken(Taken { number, not_here })) })
+        Ok(Handed {
+            kind: Some(handed::Kind::Taken(Taken { number, not_here: users, not_subscribed: channels })),
+        })
     }
 }
 

@@ -16,7 +16,7 @@ use crate::gateway::now_ms;
 use crate::hub::mailbox::Pushed;
 use crate::transport::{Outgoing, Transport};
 
-/// An entry of the inbox as the feed holds it.
+/// An entry as a feed holds it.
 #[derive(Debug)]
 pub(super) enum Entry {
     /// A message of somebody, or of another device of the user.
@@ -38,7 +38,7 @@ impl<T: Transport> Session<T> {
             }
             let entry = if own { Entry::Own(body) } else { Entry::Msg(body) };
             self.feed.push(seq, entry, now, &mut out);
-            self.write(&mut out, Some(wall_ms));
+            self.write(&INBOX, &mut out, Some(wall_ms));
         }
         if mark > 0 {
             self.feed.mark(mark, now);
@@ -71,10 +71,14 @@ impl<T: Transport> Session<T> {
         }));
     }
 
-    /// Whether the outbox is below its low-water mark and no page is on its way.
+    /// Whether a page of the inbox may be asked for: there is room, and none is on its way.
     pub(super) fn may_read_page(&self) -> bool {
-        let low_water = self.gateway.parts.settings.outbox_bytes / 4;
-        self.page.is_none() && self.transport.queued_bytes() <= low_water
+        self.page.is_none() && self.has_room_for_page()
+    }
+
+    /// Whether the outbox is below its low-water mark.
+    pub(super) fn has_room_for_page(&self) -> bool {
+        self.transport.queued_bytes() <= self.gateway.parts.settings.outbox_bytes / 4
     }
 
     pub(super) fn on_page(&mut self, page: Result<Page, StoreError>) {
@@ -88,27 +92,23 @@ impl<T: Transport> Session<T> {
             }
         };
         self.gateway.parts.metrics.page_read.inc();
-        let entries = page.entries.into_iter().map(|(seq, entry)| match entry {
-            PageEntry::Msg(body) => (seq, Entry::Msg(body)),
-            PageEntry::Gone => (seq, Entry::Gone),
-        });
         let mut out = Vec::new();
         let bounds = (page.bounds.head, page.bounds.floor);
-        if let PageResult::HistoryGone(floor) = self.feed.page(entries, bounds, now, &mut out) {
+        if let PageResult::HistoryGone(floor) = self.feed.page(entries(page), bounds, now, &mut out) {
             let gone = HistoryGone { timeline: String::new(), floor: floor.cast_signed() };
             self.answer(frame(server_frame::Kind::HistoryGone(gone)));
         }
-        self.write(&mut out, None);
+        self.write(&INBOX, &mut out, None);
     }
 
-    /// Gives entries to the transport; `live_at`, in ms since 1970, is the time for those that were pushed.
-    fn write(&mut self, out: &mut Vec<(u64, Entry)>, live_at: Option<i64>) {
+    /// Gives entries of a timeline to the transport; `live_at`, in ms since 1970, is the time for those that were pushed.
+    pub(super) fn write(&mut self, timeline: &Arc<str>, out: &mut Vec<(u64, Entry)>, live_at: Option<i64>) {
         for (seq, entry) in out.drain(..) {
             self.count(&entry, live_at);
             self.transport.send(match entry {
                 Entry::Own(body) => Outgoing::Stored { seq, body },
-                Entry::Msg(body) => Outgoing::Deliver { timeline: INBOX.clone(), seq, body: Some(body) },
-                Entry::Gone => Outgoing::Deliver { timeline: INBOX.clone(), seq, body: None },
+                Entry::Msg(body) => Outgoing::Deliver { timeline: timeline.clone(), seq, body: Some(body) },
+                Entry::Gone => Outgoing::Deliver { timeline: timeline.clone(), seq, body: None },
             });
         }
     }
@@ -129,8 +129,16 @@ impl<T: Transport> Session<T> {
     }
 }
 
+/// A page as a feed takes it.
+pub(super) fn entries(page: Page) -> impl Iterator<Item = (u64, Entry)> {
+    page.entries.into_iter().map(|(seq, entry)| match entry {
+        PageEntry::Msg(body) => (seq, Entry::Msg(body)),
+        PageEntry::Gone => (seq, Entry::Gone),
+    })
+}
+
 /// The name of the own inbox on the wire.
 static INBOX: LazyLock<Arc<str>> = LazyLock::new(|| Arc::from(""));
 
-/// The most entries of a page of the inbox.
-const PAGE_ENTRIES: usize = 500;
+/// The most entries of a page for a feed.
+pub(super) const PAGE_ENTRIES: usize = 500;

@@ -11,6 +11,7 @@ use tidegate_proto::limits::{
     HEARTBEAT, HELLO_TIMEOUT, MAX_AGENT_BYTES, MAX_CONTENT_BYTES, MAX_FRAME_BYTES, MAX_IN_FLIGHT, MAX_LANES,
     MAX_PLATFORM_BYTES, MAX_SIGNAL_BYTES,
 };
+use tidegate_proto::timeline::Timeline;
 use tidegate_proto::v1::{
     ClientFrame, CloseCode, Code, Hello, HistoryGone, Limits, Welcome, client_frame, server_frame, start,
 };
@@ -21,6 +22,7 @@ use super::Clock;
 use super::end::{End, frame};
 use super::in_flight::InFlight;
 use super::rate::Rate;
+use super::subscriptions::Subscriptions;
 use super::taking::Taking;
 use super::tally::Tally;
 use super::worker::{Guards, Session};
@@ -86,7 +88,7 @@ async fn greet<T: Transport>(gateway: &Arc<Shared>, transport: &mut T) -> Result
         End::go_away(CloseCode::Restart, "the store does not answer", 1_000)
     })?;
     inbox.cursor = inbox.cursor.max(unwritten);
-    gateway.heads.registered(&identity.user);
+    gateway.heads.registered(Timeline::inbox(&identity.user));
     Ok((Greeting { hello, identity, device, guards, mailbox, inbox }, id))
 }
 
@@ -226,6 +228,8 @@ fn welcome<T: Transport>(gateway: Arc<Shared>, mut transport: T, greeting: Greet
         messages: Rate::new(settings.messages_per_second, settings.message_burst),
         signals: Rate::new(settings.signals_per_second, settings.signal_burst),
         refreshes: Rate::new(REFRESHES_PER_SECOND, REFRESH_BURST),
+        subscribes: Rate::new(SUBSCRIBES_PER_SECOND, SUBSCRIBE_BURST),
+        subscriptions: Subscriptions::default(),
         clock: Clock::start(),
         acked: 0,
         page: None,
@@ -248,7 +252,7 @@ fn limits(settings: &crate::settings::Settings) -> Limits {
         max_content_bytes: MAX_CONTENT_BYTES as i64,
         max_in_flight: MAX_IN_FLIGHT as i64,
         max_signal_bytes: MAX_SIGNAL_BYTES as i64,
-        max_subscriptions: 0,
+        max_subscriptions: i64::try_from(settings.max_subscriptions).unwrap_or(i64::MAX),
         messages_per_second: i64::from(settings.messages_per_second),
         message_burst: i64::from(settings.message_burst),
     }
@@ -258,3 +262,7 @@ fn limits(settings: &crate::settings::Settings) -> Limits {
 const REFRESHES_PER_SECOND: u32 = 1;
 /// How many tokens may come at once.
 const REFRESH_BURST: u32 = 10;
+/// Whoever browses through channels; each costs a look at the store.
+const SUBSCRIBES_PER_SECOND: u32 = 50;
+/// All that a session may have, twice: whoever comes back subscribes to everything at once.
+const SUBSCRIBE_BURST: u32 = 400;

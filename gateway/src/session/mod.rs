@@ -9,6 +9,7 @@ mod handshake;
 mod in_flight;
 mod rate;
 mod request;
+mod subscriptions;
 mod taking;
 mod tally;
 mod worker;

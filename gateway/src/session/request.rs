@@ -1,5 +1,6 @@
 //! What a client asks for: each frame (docs/PROTOCOL.md "Frames"), its checks and its answer.
 
+use std::iter;
 use std::sync::Arc;
 
 use tidegate_pipeline::history;
@@ -11,7 +12,7 @@ use tidegate_proto::Refusal;
 use tidegate_proto::id::UserId;
 use tidegate_proto::limits::{MAX_PAGE_BYTES, MAX_SIGNAL_BYTES, MAX_SIGNAL_KIND_BYTES};
 use tidegate_proto::message::Target;
-use tidegate_proto::timeline::Timeline;
+use tidegate_proto::timeline::{Timeline, TimelineKind};
 use tidegate_proto::v1::{
     ClientFrame, CloseCode, Code, Head, Msg, Pong, Pull, ServerFrame, Signal, client_frame, server_frame,
 };
@@ -52,7 +53,8 @@ impl<T: Transport> Session<T> {
                 }
             }
             Some(Kind::Ping(_)) => {
-                let heads = vec![Head { timeline: String::new(), head: self.feed.head().cast_signed() }];
+                let inbox = Head { timeline: String::new(), head: self.feed.head().cast_signed() };
+                let heads = iter::once(inbox).chain(self.subscriptions.heads()).collect();
                 self.answer(ServerFrame { id, kind: Some(server_frame::Kind::Pong(Pong { heads })) });
             }
             Some(Kind::Refresh(refresh)) => {
@@ -63,7 +65,16 @@ impl<T: Transport> Session<T> {
             Some(Kind::Bye(_)) => return Err(End::go_away(CloseCode::Normal, "goodbye", 0)),
             Some(Kind::Hello(_)) => return Err(End::protocol_error("a second Hello")),
             Some(Kind::Mark(_)) => self.unimplemented(id, "Mark"),
-            Some(Kind::Subscribe(_) | Kind::Unsubscribe(_)) => self.unimplemented(id, "channels"),
+            Some(Kind::Subscribe(subscribe)) => {
+                if let Err(refusal) = self.on_subscribe(id, &subscribe) {
+                    self.answer(error_frame(id, refusal));
+                }
+            }
+            Some(Kind::Unsubscribe(unsubscribe)) => {
+                if let Err(refusal) = self.on_unsubscribe(id, &unsubscribe.channel) {
+                    self.answer(error_frame(id, refusal));
+                }
+            }
             Some(Kind::Presence(_)) => self.unimplemented(id, "Presence"),
             None => {
                 let message = "a frame of an unknown kind, or of none";
@@ -96,9 +107,7 @@ impl<T: Transport> Session<T> {
         match &record.target {
             Target::User(_) => {}
             Target::Group(_) => return Err(Refusal::new(Code::Unimplemented, "groups are not built yet")),
-            Target::Channel(_) => {
-                return Err(Refusal::new(Code::Unimplemented, "channels are not built yet"));
-            }
+            Target::Channel(channel) => self.gateway.parts.settings.channels.may_publish(channel)?,
         }
         let tag = self.sends.sent(id, record.local_id.as_str(), &record.server_id, now);
         let step = self.gateway.parts.settings.sampling.begin(&mut record);
@@ -143,6 +152,10 @@ impl<T: Transport> Session<T> {
             return Ok(Timeline::inbox(&self.identity.user));
         }
         let timeline = Timeline::parse(name)?;
+        if let TimelineKind::Channel(channel) = timeline.kind() {
+            self.gateway.parts.settings.channels.may_subscribe(&channel)?;
+            return Ok(timeline);
+        }
         if timeline.is_readable_by(&self.identity.user) {
             return Ok(timeline);
         }
@@ -195,7 +208,7 @@ impl<T: Transport> Session<T> {
     }
 }
 
-fn rate_limited(what: &str, wait_ms: u64) -> Refusal {
+pub(super) fn rate_limited(what: &str, wait_ms: u64) -> Refusal {
     let message = format!("too many {what}; wait {wait_ms} ms");
     Refusal { code: Code::RateLimited, message, retry_after_ms: wait_ms.cast_signed() }
 }

@@ -17,6 +17,7 @@ use super::end::{End, error_frame, frame};
 use super::in_flight::InFlight;
 use super::rate::Rate;
 use super::request::PullRequest;
+use super::subscriptions::Subscriptions;
 use super::taking::Taking;
 use super::tally::Tally;
 use crate::auth::Identity;
@@ -42,6 +43,8 @@ pub(super) struct Session<T> {
     pub(super) messages: Rate,
     pub(super) signals: Rate,
     pub(super) refreshes: Rate,
+    pub(super) subscribes: Rate,
+    pub(super) subscriptions: Subscriptions,
     /// The last cursor the client acknowledged.
     pub(super) acked: u64,
     /// The page of the inbox being read.
@@ -64,6 +67,11 @@ pub(super) struct Work<R>(Pin<Box<dyn Future<Output = R> + Send>>);
 impl<R> Work<R> {
     pub(super) fn new(work: impl Future<Output = R> + Send + 'static) -> Self {
         Self(Box::pin(work))
+    }
+
+    /// Waits for it. Cancel safe; not to be called again after its end.
+    pub(super) async fn done(&mut self) -> R {
+        self.0.as_mut().await
     }
 }
 
@@ -120,7 +128,7 @@ pub(super) async fn run<T: Transport>(mut session: Box<Session<T>>) -> Box<(T, E
 /// Waits for work if there is some.
 async fn done<R>(work: Option<&mut Work<R>>) -> R {
     match work {
-        Some(work) => work.0.as_mut().await,
+        Some(work) => work.done().await,
         None => std::future::pending().await,
     }
 }
@@ -129,6 +137,7 @@ impl<T: Transport> Session<T> {
     /// One thing that happens, and what follows from it.
     async fn turn(&mut self, timer: &mut Pin<Box<Sleep>>) -> Result<(), End> {
         self.pump();
+        self.pump_subscriptions();
         self.tally.feed(self.feed.is_live());
         self.look_at_taking();
         self.arm(timer);
@@ -150,6 +159,10 @@ impl<T: Transport> Session<T> {
             _ = done(self.append.as_mut()) => {
                 // A closed log has told the waiter.
                 self.append = None;
+                Ok(())
+            }
+            done = self.subscriptions.next() => {
+                self.on_subscriptions(done);
                 Ok(())
             }
             () = timer.as_mut() => self.on_time(),
@@ -177,7 +190,7 @@ impl<T: Transport> Session<T> {
     }
 
     fn on_mail(&mut self, mail: Mail) -> Result<(), End> {
-        let Mail { answers, pushes, mark, passing, receipts, signals, notice } = mail;
+        let Mail { answers, pushes, mark, passing, posts, channel_marks, receipts, signals, notice } = mail;
         for (tag, answer) in answers {
             if let Some((id, receipt, at)) = self.sends.answered(tag, answer) {
                 if receipt.status() == ReceiptStatus::Accepted {
@@ -190,6 +203,7 @@ impl<T: Transport> Session<T> {
         }
         self.on_pushes(pushes, mark);
         self.on_passing(passing);
+        self.on_posts(posts, channel_marks);
         for receipt in receipts {
             self.answer(frame(server_frame::Kind::Receipt(receipt)));
         }
@@ -211,6 +225,7 @@ impl<T: Transport> Session<T> {
     fn on_time(&mut self) -> Result<(), End> {
         let now = self.clock.now();
         self.feed.tick(now);
+        self.subscriptions.tick(now);
         for (id, receipt) in self.sends.overdue(now) {
             self.answer_send(id, receipt);
         }
@@ -280,7 +295,8 @@ impl<T: Transport> Session<T> {
         let leaves_at = self.leaving.as_ref().map(|(_, at)| *at);
         // A page that waits for room is asked for when something was written, not at a time.
         let feed = self.feed.deadline().filter(|_| self.feed.is_live() || self.may_read_page());
-        [feed, self.sends.deadline(), leaves_at, self.taking.deadline(now)]
+        let channels = self.subscriptions.deadline(self.has_room_for_page());
+        [feed, channels, self.sends.deadline(), leaves_at, self.taking.deadline(now)]
             .into_iter()
             .flatten()
             .fold((now + lives_ms).min(now + IDLE_CHECK_MS), u64::min)

@@ -1,0 +1,236 @@
+//! That pushers know which channels have subscribers here: written to presence before a subscriber relies on it, and for a
+//! while after the last one went, so that coming and going costs nothing.
+//!
+//! One worker writes, so a channel's writes follow each other.
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use tidegate_pipeline::presence::Unreachable;
+use tidegate_pipeline::presence::interest::Interest;
+use tidegate_proto::id::ChannelName;
+use tidegate_proto::timeline::Timeline;
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+use super::Channels;
+use crate::gateway::Shared;
+
+/// What presence has been told of a channel.
+#[derive(Debug, Default)]
+pub(super) struct Shown {
+    /// How many subscribers there are.
+    subscribers: u64,
+    /// Since when there is none.
+    empty_since: Option<Instant>,
+    /// What presence has confirmed, and when.
+    written: Option<Written>,
+    /// To be written although nothing has changed: presence may have lost it.
+    again: bool,
+    /// Subscribers on other gateways, as those said when this one last asked.
+    elsewhere: u64,
+    asked_at: Option<Instant>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Written {
+    incarnation: u64,
+    subscribers: u64,
+    at: Instant,
+}
+
+/// What is to be done about a channel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Due {
+    Nothing,
+    /// Not yet.
+    Later,
+    /// To be written.
+    Show,
+    Drop,
+}
+
+impl Shown {
+    pub(super) fn subscribers_changed(&mut self, subscribers: usize, now: Instant) {
+        self.subscribers = subscribers as u64;
+        self.empty_since = (subscribers == 0).then_some(now);
+    }
+
+    /// Subscribers on other gateways, as those said when this one last asked.
+    pub(super) fn elsewhere(&self) -> u64 {
+        self.elsewhere
+    }
+
+    /// Whether pushers know of an incarnation's interest.
+    fn is_known(&self, incarnation: u64) -> bool {
+        self.written.is_some_and(|written| written.incarnation == incarnation)
+    }
+
+    /// An idle channel is kept for so long.
+    fn due(&self, incarnation: u64, now: Instant, kept_for: Duration) -> Due {
+        let written = self.written.filter(|written| written.incarnation == incarnation);
+        match (self.empty_since, written) {
+            (Some(since), _) if now >= since + kept_for => Due::Drop,
+            (Some(_), _) => Due::Later,
+            (None, None) => Due::Show,
+            (None, Some(_)) if self.again => Due::Show,
+            (None, Some(written)) if written.subscribers == self.subscribers => Due::Nothing,
+            (None, Some(written)) if now >= written.at + COUNT_EVERY => Due::Show,
+            (None, Some(_)) => Due::Later,
+        }
+    }
+}
+
+impl Channels {
+    /// Writes what is due until `stop`.
+    pub(crate) async fn run_interest(&self, gateway: &Shared, stop: &CancellationToken) {
+        let look = async {
+            loop {
+                tokio::select! {
+                    () = self.due.notified() => {}
+                    () = sleep(LOOK_EVERY) => {}
+                }
+                self.settle(gateway).await;
+            }
+        };
+        stop.run_until_cancelled(look).await;
+    }
+
+    /// Waits until pushers know that these channels have subscribers here. Not for long: while presence does not answer,
+    /// what they get is found by the checks of heads.
+    pub(crate) async fn known(&self, channels: &[ChannelName], incarnation: u64) {
+        let is_known = |channel: &ChannelName| {
+            self.shard(channel).lock().get(channel).is_none_or(|entry| entry.shown.is_known(incarnation))
+        };
+        let all = async {
+            loop {
+                let settled = self.settled.notified();
+                if channels.iter().all(is_known) {
+                    return;
+                }
+                settled.await;
+            }
+        };
+        // Whoever waits in vain goes on.
+        let _ = timeout(KNOWN_LIMIT, all).await;
+    }
+
+    /// Asks how many subscribers of these channels there are elsewhere, unless that was asked a moment ago.
+    pub(crate) async fn count_elsewhere(&self, gateway: &Shared, channels: &[ChannelName]) {
+        let now = Instant::now();
+        let is_old = |channel: &&ChannelName| {
+            let mut shard = self.shard(channel).lock();
+            let Some(shown) = shard.get_mut(*channel).map(|entry| &mut entry.shown) else { return false };
+            let is_old = shown.asked_at.is_none_or(|at| now >= at + COUNT_EVERY);
+            if is_old {
+                shown.asked_at = Some(now);
+            }
+            is_old
+        };
+        let asked: Vec<_> = channels.iter().filter(is_old).cloned().collect();
+        if asked.is_empty() {
+            return;
+        }
+        let answer = timeout(COUNT_LIMIT, gateway.parts.presence.interests(&asked)).await;
+        let Ok(Ok(interests)) = answer else { return };
+        for (channel, interests) in asked.iter().zip(interests) {
+            let elsewhere = interests.iter().filter(|interest| interest.gateway != gateway.parts.id);
+            let elsewhere = elsewhere.map(|interest| interest.subscribers).sum();
+            if let Some(entry) = self.shard(channel).lock().get_mut(channel) {
+                entry.shown.elsewhere = elsewhere;
+            }
+        }
+    }
+
+    /// Every interest is to be written again: a lease began, or presence may have lost some.
+    pub(crate) fn show_all(&self) {
+        for shard in &self.shards {
+            let mut shard = shard.lock();
+            shard.values_mut().for_each(|entry| entry.shown.again = true);
+            self.unsettled.lock().extend(shard.keys().cloned());
+        }
+        self.due.notify_one();
+    }
+
+    async fn settle(&self, gateway: &Shared) {
+        let unsettled: Vec<_> = self.unsettled.lock().drain().collect();
+        let kept_for = if unsettled.len() > MAX_IDLE { Duration::ZERO } else { KEPT_FOR };
+        for some in unsettled.chunks(AT_ONCE) {
+            let written =
+                join_all(some.iter().map(|channel| self.settle_one(gateway, channel, kept_for))).await;
+            self.settled.notify_waiters();
+            if let Some(error) = written.into_iter().find_map(Result::err) {
+                gateway.parts.metrics.presence_unreachable.inc();
+                warn!(error = &error as &dyn std::error::Error, "interests in channels are written later");
+            }
+        }
+    }
+
+    /// What could not be written is tried again at the next look.
+    async fn settle_one(
+        &self,
+        gateway: &Shared,
+        channel: &ChannelName,
+        kept_for: Duration,
+    ) -> Result<(), Unreachable> {
+        let incarnation = gateway.incarnation();
+        let (due, subscribers, is_new) = {
+            let mut shard = self.shard(channel).lock();
+            let Some(entry) = shard.get_mut(channel) else { return Ok(()) };
+            let shown = &mut entry.shown;
+            let due = shown.due(incarnation, Instant::now(), kept_for);
+            let is_new = !shown.is_known(incarnation);
+            if due == Due::Drop {
+                // From here on a new subscriber waits until it is written again.
+                shown.written = None;
+            }
+            (due, shown.subscribers, is_new)
+        };
+        let presence = &gateway.parts.presence;
+        let interest = Interest { gateway: gateway.parts.id.clone(), incarnation, subscribers };
+        let result = match due {
+            Due::Nothing => return Ok(()),
+            Due::Later => Ok(()),
+            Due::Show => presence.show_interest(channel, &interest).await.map(|()| {
+                self.shown(channel, Written { incarnation, subscribers, at: Instant::now() });
+                if is_new {
+                    // A push may still have gone by what the pusher knew before.
+                    gateway.heads.registered(Timeline::channel(channel));
+                }
+            }),
+            Due::Drop => presence.drop_interest(channel, &interest).await.map(|()| self.dropped(channel)),
+        };
+        if due == Due::Later || result.is_err() {
+            self.unsettled.lock().insert(channel.clone());
+        }
+        result
+    }
+
+    fn shown(&self, channel: &ChannelName, written: Written) {
+        if let Some(entry) = self.shard(channel).lock().get_mut(channel) {
+            (entry.shown.written, entry.shown.again) = (Some(written), false);
+        }
+    }
+
+    fn dropped(&self, channel: &ChannelName) {
+        let mut shard = self.shard(channel).lock();
+        if shard.get(channel).is_some_and(|entry| entry.subscribers.is_empty()) {
+            shard.remove(channel);
+        }
+    }
+}
+
+/// How long a channel without subscribers is kept (ARCHITECTURE.md "Presence and links").
+const KEPT_FOR: Duration = Duration::from_secs(60);
+/// So many of those at most, some 5 MiB; with more none is.
+const MAX_IDLE: usize = 10_000;
+/// How old the number of subscribers may be.
+const COUNT_EVERY: Duration = Duration::from_secs(5);
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Channels written together.
+const AT_ONCE: usize = 256;
+/// How long a subscriber waits for presence.
+const KNOWN_LIMIT: Duration = Duration::from_secs(1);
+/// How long he waits for a number that only decorates.
+const COUNT_LIMIT: Duration = Duration::from_millis(300);
