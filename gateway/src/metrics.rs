@@ -38,6 +38,10 @@ pub struct Metrics {
     pub(crate) receipt_seconds: Histogram,
     /// From send_time to the transport of a recipient, of live pushes.
     pub(crate) delivery_seconds: Histogram,
+    /// Channels that sessions subscribe to, each as often as it is.
+    pub(crate) subscriptions: Gauge,
+    /// Messages of channels for which there was no room on the way to the subscribers.
+    pub(crate) fanout_full: Counter,
     /// Feeds that read the store.
     pub(crate) catching_up: Gauge,
     turns: Counters,
@@ -92,6 +96,8 @@ impl Metrics {
             rejected: pipeline.rejected.clone(),
             receipt_seconds: Histogram::new(SECONDS_BOUNDS),
             delivery_seconds: Histogram::new(SECONDS_BOUNDS),
+            subscriptions: Gauge::default(),
+            fanout_full: drop("fanout_full"),
             catching_up: Gauge::default(),
             turned_live: turn("live"),
             turned_to_catch_up: turn("catch_up"),
@@ -159,9 +165,10 @@ impl Metrics {
             "From send_time to a recipient's transport, live pushes",
             self.delivery_seconds.clone(),
         );
+        to.register("subscriptions", "Subscriptions of sessions to channels", self.subscriptions.clone());
         to.register("feeds_catching_up", "Feeds that read the store", self.catching_up.clone());
         to.register("feed_turns", "Feeds that turned live or to the store", self.turns.clone());
-        to.register("pages", "Pages of inboxes read for feeds", self.pages.clone());
+        to.register("pages", "Pages read for feeds", self.pages.clone());
         to.register(
             "presence_unreachable",
             "Times that presence did not answer",

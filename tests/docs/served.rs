@@ -52,10 +52,10 @@ async fn the_first_five_minutes(place: &Place, server: &Server) {
     tail.stop().await;
 }
 
-/// The two WebSocket tools, as the README and section 15 have them.
+/// The two WebSocket tools, as the README and section 16 have them.
 async fn two_tools(server: &Server) {
     let sent = &blocks(&README).of_kind("json")[0].text;
-    let [hand_test, arrives] = &blocks(&PROTOCOL).of_kind("json")[..] else { panic!("two of section 15") };
+    let [hand_test, arrives] = &blocks(&PROTOCOL).of_kind("json")[..] else { panic!("two of section 16") };
     let documented: Value = serde_json::from_str(&arrives.text).unwrap();
     let mut second = Socket::open(&server.http, "/ws/124/conn/321", None).await;
     let mut first = Socket::open(&server.http, "/ws/123/conn/321", None).await;
@@ -178,7 +178,7 @@ async fn metrics(server: &Server) {
 /// Section 17: a server for a client's tests, and a token for them.
 async fn testing_a_client(place: &Place) {
     let blocks = blocks(&PROTOCOL).of_kind("sh");
-    let [block] = &blocks[..] else { panic!("one of section 17") };
+    let [block] = &blocks[..] else { panic!("one of section 18") };
     let (serve, curl) = block.text.trim().split_once('\n').unwrap();
     fs::create_dir_all(place.path("tmp")).unwrap();
     let server = place.serve(&place.local(serve), &[]).await;

@@ -42,7 +42,7 @@ class Server:
         self.grpc = said["grpc"]
 
     def token(self, user: str) -> str:
-        """A development token (PROTOCOL section 13)."""
+        """A development token (PROTOCOL section 14)."""
         query = urllib.parse.urlencode({"user": user})
         url = f"http://127.0.0.1:{self.http_port}/demo/token?{query}"
         with urllib.request.urlopen(url, timeout=LIMIT_S) as answer:

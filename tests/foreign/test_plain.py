@@ -1,4 +1,4 @@
-"""The plain `Msg` mode (PROTOCOL section 15)."""
+"""The plain `Msg` mode (PROTOCOL section 16)."""
 
 import asyncio
 import json

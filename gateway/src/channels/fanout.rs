@@ -15,11 +15,11 @@ use tokio_util::sync::CancellationToken;
 use super::Channels;
 
 /// Messages that wait to be handed to subscribers.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Queue {
     waiting: Mutex<Waiting>,
     filled: Notify,
-    /// Messages that left a mark, or nothing if they are stored nowhere.
+    /// Messages that found no room: they left a mark, or nothing if they are stored nowhere.
     full: Counter,
 }
 
@@ -31,6 +31,10 @@ struct Waiting {
 }
 
 impl Queue {
+    pub(super) fn new(full: Counter) -> Self {
+        Self { waiting: Mutex::default(), filled: Notify::new(), full }
+    }
+
     pub(super) fn put(&self, post: Post) {
         let bytes = post.body.bytes().len();
         let mut waiting = self.waiting.lock();
@@ -46,6 +50,17 @@ impl Queue {
         }
         drop(waiting);
         self.filled.notify_one();
+    }
+}
+
+#[cfg(test)]
+impl Queue {
+    pub(super) fn is_empty(&self) -> bool {
+        self.waiting.lock().posts.is_empty() && self.marks() == 0
+    }
+
+    pub(super) fn marks(&self) -> usize {
+        self.waiting.lock().marks.len()
     }
 }
 

@@ -234,3 +234,44 @@ const AT_ONCE: usize = 256;
 const KNOWN_LIMIT: Duration = Duration::from_secs(1);
 /// How long he waits for a number that only decorates.
 const COUNT_LIMIT: Duration = Duration::from_millis(300);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn due(shown: &Shown, after: Duration, start: Instant) -> Due {
+        shown.due(7, start + after, KEPT_FOR)
+    }
+
+    #[test]
+    fn it_is_written_before_the_first_subscriber_and_dropped_a_minute_after_the_last() {
+        let (mut shown, start) = (Shown::default(), Instant::now());
+        shown.subscribers_changed(1, start);
+        assert_eq!(due(&shown, Duration::ZERO, start), Due::Show);
+        assert!(!shown.is_known(7));
+        shown.written = Some(Written { incarnation: 7, subscribers: 1, at: start });
+        assert!(shown.is_known(7) && !shown.is_known(8));
+        assert_eq!(due(&shown, Duration::ZERO, start), Due::Nothing);
+        assert_eq!(shown.due(8, start, KEPT_FOR), Due::Show, "another incarnation has said nothing yet");
+
+        shown.subscribers_changed(2, start);
+        assert_eq!(due(&shown, Duration::ZERO, start), Due::Later, "a number can wait");
+        assert_eq!(due(&shown, COUNT_EVERY, start), Due::Show);
+
+        shown.subscribers_changed(0, start);
+        assert_eq!(due(&shown, KEPT_FOR / 2, start), Due::Later);
+        assert_eq!(due(&shown, KEPT_FOR, start), Due::Drop);
+        shown.subscribers_changed(1, start);
+        assert_ne!(due(&shown, KEPT_FOR, start), Due::Drop, "one has come");
+    }
+
+    #[test]
+    fn what_presence_may_have_lost_is_written_again() {
+        let (mut shown, start) = (Shown::default(), Instant::now());
+        shown.subscribers_changed(1, start);
+        shown.written = Some(Written { incarnation: 7, subscribers: 1, at: start });
+        shown.again = true;
+        assert_eq!(due(&shown, Duration::ZERO, start), Due::Show);
+        assert!(shown.is_known(7), "until then it counts as it was");
+    }
+}

@@ -10,15 +10,16 @@ mod tests;
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
+use prometheus_client::metrics::gauge::Gauge;
 use tidegate_pipeline::pusher::link::Post;
 use tidegate_proto::id::ChannelName;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::hub::mailbox::Mailbox;
+use crate::metrics::Metrics;
 use interest::Shown;
 
 /// The channels that have subscribers on this gateway, or had some a moment ago.
@@ -33,7 +34,7 @@ pub(crate) struct Channels {
     due: Notify,
     /// Interests were written.
     settled: Notify,
-    subscriptions: AtomicUsize,
+    subscriptions: Gauge,
 }
 
 /// A channel with its subscribers.
@@ -57,21 +58,20 @@ pub(crate) struct Place {
     subscription: Subscription,
 }
 
-impl Default for Channels {
-    fn default() -> Self {
-        Self {
+impl Channels {
+    /// Without subscribers.
+    pub(crate) fn new(metrics: &Metrics) -> Arc<Self> {
+        Arc::new(Self {
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
             hasher: RandomState::new(),
-            fanout: fanout::Queue::default(),
+            fanout: fanout::Queue::new(metrics.fanout_full.clone()),
             unsettled: Mutex::default(),
             due: Notify::new(),
             settled: Notify::new(),
-            subscriptions: AtomicUsize::new(0),
-        }
+            subscriptions: metrics.subscriptions.clone(),
+        })
     }
-}
 
-impl Channels {
     /// Adds a subscriber; `number` is the session's own for it. From now on it hears what the channel gets, once pushers
     /// know of the gateway's interest ([`Channels::known`]).
     pub(crate) fn join(self: &Arc<Self>, channel: ChannelName, mailbox: &Arc<Mailbox>, number: u32) -> Place {
@@ -83,7 +83,7 @@ impl Channels {
             entry.snapshot = None;
             entry.shown.subscribers_changed(entry.subscribers.len(), Instant::now());
         }
-        self.subscriptions.fetch_add(1, Ordering::Relaxed);
+        self.subscriptions.inc();
         self.unsettle(&channel);
         Place { channels: self.clone(), channel, subscription }
     }
@@ -111,11 +111,6 @@ impl Channels {
             let with_subscribers = shard.iter().filter(|(_, channel)| !channel.subscribers.is_empty());
             with_subscribers.map(|(name, _)| name.clone()).collect()
         })
-    }
-
-    /// Subscriptions on this gateway.
-    pub(crate) fn subscriptions(&self) -> usize {
-        self.subscriptions.load(Ordering::Relaxed)
     }
 
     /// About how many subscribe to a channel: those here, and those on other gateways as they said last.
@@ -152,7 +147,7 @@ impl Drop for Place {
             entry.snapshot = None;
             entry.shown.subscribers_changed(entry.subscribers.len(), Instant::now());
         }
-        channels.subscriptions.fetch_sub(1, Ordering::Relaxed);
+        channels.subscriptions.dec();
         channels.unsettled.lock().insert(channel.clone());
     }
 }

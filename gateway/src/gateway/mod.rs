@@ -90,10 +90,11 @@ pub(crate) struct Shared {
 impl Gateway {
     /// A gateway without sessions.
     pub fn new(parts: Parts) -> Self {
+        let channels = Channels::new(&parts.metrics);
         Self(Arc::new(Shared {
             parts,
             hub: Hub::new(),
-            channels: Arc::default(),
+            channels,
             cursors: cursors::Cursors::default(),
             registrations: registrations::Registrations::default(),
             incarnation: AtomicU64::new(draw_incarnation()),

@@ -24,7 +24,7 @@ use super::in_flight::InFlight;
 use super::rate::Rate;
 use super::subscriptions::Subscriptions;
 use super::taking::Taking;
-use super::tally::Tally;
+use super::tally::{FeedTally, Tally};
 use super::worker::{Guards, Session};
 use crate::auth::Identity;
 use crate::feed::Feed;
@@ -223,6 +223,7 @@ fn welcome<T: Transport>(gateway: Arc<Shared>, mut transport: T, greeting: Greet
     debug!(user = %identity.user, %device, agent = %Quoted(&hello.agent), start, head, "session began");
     Session {
         tally: Tally::new(gateway.clone(), transport.info().kind),
+        feed_tally: FeedTally::new(gateway.clone()),
         feed: Feed::new(start.max(floor - 1), head),
         sends: InFlight::default(),
         messages: Rate::new(settings.messages_per_second, settings.message_burst),

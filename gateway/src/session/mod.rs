@@ -3,6 +3,7 @@
 //! `handshake` makes a session out of a connection, `worker` runs it; what they decide by stands in the pure files
 //! `in_flight`, `rate` and `taking` and in `feed`. Nothing here knows which transport it is on.
 
+mod channels;
 mod delivery;
 mod end;
 mod handshake;

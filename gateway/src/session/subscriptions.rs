@@ -1,74 +1,99 @@
-//! What a session subscribes to: a feed for each channel, all independent of each other and of the inbox
-//! (docs/PROTOCOL.md "Channels").
+//! What a session subscribes to: a feed for each channel, all independent of each other and of the inbox.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::future::pending;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use smallvec::{SmallVec, smallvec};
-use tidegate_pipeline::store::{Bounds, Page, Range, StoreError};
-use tidegate_proto::Refusal;
+use tidegate_pipeline::store::{Bounds, Page, StoreError};
 use tidegate_proto::id::ChannelName;
 use tidegate_proto::timeline::Timeline;
-use tidegate_proto::v1::{
-    Code, Head, HistoryGone, ServerFrame, Subscribe, Subscribed, Unsubscribed, server_frame,
-};
-use tracing::warn;
+use tidegate_proto::v1::Head;
 
-use super::delivery::{Entry, PAGE_ENTRIES, entries};
-use super::end::{error_frame, frame};
-use super::worker::{Session, Work};
+use super::delivery::Entry;
+use super::tally::FeedTally;
+use super::worker::Work;
 use crate::channels::Place;
-use crate::feed::{Feed, PageResult};
-use crate::gateway::{Shared, now_ms};
-use crate::hub::mailbox::Posted;
-use crate::transport::{Outgoing, Transport};
+use crate::feed::Feed;
 
 /// The subscriptions of a session.
 #[derive(Debug, Default)]
 pub(super) struct Subscriptions {
-    of: BTreeMap<u32, Subscription>,
+    pub(super) of: BTreeMap<u32, Subscription>,
     numbers: HashMap<ChannelName, u32>,
+    /// Those whose feed waits for something: a page, an earlier message.
+    busy: BTreeSet<u32>,
     /// The number of the last one. Never one again: a message may still come for a subscription that has ended.
     last: u32,
     /// Those that were asked for and are not being opened yet.
-    waiting: Vec<u32>,
+    pub(super) waiting: Vec<u32>,
     /// Those that are being opened, all with one look at presence and one at the store.
-    opening: Option<Work<Opened>>,
-    pages: FuturesUnordered<PageWork>,
+    pub(super) opening: Option<Work<Opened>>,
+    pub(super) pages: FuturesUnordered<PageWork>,
     /// The one whose page was read last: the next one has its turn.
-    turn: u32,
+    pub(super) turn: u32,
 }
 
 /// A channel that a session subscribes to.
 #[derive(Debug)]
-struct Subscription {
-    channel: ChannelName,
+pub(super) struct Subscription {
+    pub(super) channel: ChannelName,
     /// As Deliver says it.
-    timeline: Arc<str>,
-    floor: u64,
-    state: State,
+    pub(super) timeline: Arc<str>,
+    /// As the store said last.
+    pub(super) floor: u64,
+    pub(super) state: State,
     _place: Place,
 }
 
+/// How far a subscription is.
 #[derive(Debug)]
-enum State {
+pub(super) enum State {
     /// Asked for: the ids of the requests, what the first of them said, and the highest seq that has come meanwhile.
     Opening {
         ids: SmallVec<[u32; 1]>,
         after: Option<u64>,
         head: u64,
     },
-    Open(Feed<Entry>),
+    /// Open, with its feed.
+    Open(Feed<Entry>, FeedTally),
 }
 
+/// What a look at the store said of each.
 type Opened = (Vec<u32>, Result<Vec<Bounds>, StoreError>);
-type PageWork = std::pin::Pin<Box<dyn Future<Output = (u32, Result<Page, StoreError>)> + Send>>;
+type PageWork = Pin<Box<dyn Future<Output = (u32, Result<Page, StoreError>)> + Send>>;
 
 impl Subscriptions {
     pub(super) fn len(&self) -> usize {
         self.of.len()
+    }
+
+    /// The number of the subscription to a channel.
+    pub(super) fn number(&self, channel: &ChannelName) -> Option<u32> {
+        self.numbers.get(channel).copied()
+    }
+
+    /// Adds a subscription that a request has asked for; `join` takes its place in the channel under its number.
+    pub(super) fn add(
+        &mut self,
+        channel: ChannelName,
+        (id, after): (u32, Option<u64>),
+        join: impl FnOnce(ChannelName, u32) -> Place,
+    ) {
+        self.last += 1;
+        let subscription = Subscription {
+            timeline: Timeline::channel(&channel).as_str().into(),
+            floor: 1,
+            state: State::Opening { ids: smallvec![id], after, head: 0 },
+            _place: join(channel.clone(), self.last),
+            channel: channel.clone(),
+        };
+        self.of.insert(self.last, subscription);
+        self.numbers.insert(channel, self.last);
+        self.waiting.push(self.last);
     }
 
     /// The next thing that is done. Cancel safe; waits for ever while nothing is being done.
@@ -77,7 +102,7 @@ impl Subscriptions {
         let opened = async {
             match opening {
                 Some(work) => work.done().await,
-                None => std::future::pending().await,
+                None => pending().await,
             }
         };
         tokio::select! {
@@ -91,53 +116,65 @@ impl Subscriptions {
 
     /// When a feed has something to do; of those that catch up only if a page may be read.
     pub(super) fn deadline(&self, may_read_page: bool) -> Option<u64> {
-        self.feeds().filter(|feed| feed.is_live() || may_read_page).filter_map(Feed::deadline).min()
+        let feeds = self.busy.iter().filter_map(|number| match &self.of.get(number)?.state {
+            State::Open(feed, _) => Some(feed),
+            State::Opening { .. } => None,
+        });
+        feeds.filter(|feed| feed.is_live() || may_read_page).filter_map(Feed::deadline).min()
     }
 
     pub(super) fn tick(&mut self, now: u64) {
-        for subscription in self.of.values_mut() {
-            if let State::Open(feed) = &mut subscription.state {
+        for number in self.busy.iter().copied().collect::<Vec<_>>() {
+            if let Some((_, feed)) = self.feed(number) {
                 feed.tick(now);
             }
+            self.note(number);
         }
     }
 
     /// The heads, for Pong.
     pub(super) fn heads(&self) -> impl Iterator<Item = Head> + '_ {
         self.of.values().filter_map(|subscription| match &subscription.state {
-            State::Open(feed) => {
+            State::Open(feed, _) => {
                 Some(Head { timeline: subscription.timeline.to_string(), head: feed.head().cast_signed() })
             }
             State::Opening { .. } => None,
         })
     }
 
-    fn feeds(&self) -> impl Iterator<Item = &Feed<Entry>> {
-        self.of.values().filter_map(|subscription| match &subscription.state {
-            State::Open(feed) => Some(feed),
-            State::Opening { .. } => None,
-        })
-    }
-
-    fn feed(&mut self, number: u32) -> Option<(&Arc<str>, &mut Feed<Entry>)> {
+    /// The feed of an open one, and its timeline.
+    pub(super) fn feed(&mut self, number: u32) -> Option<(&Arc<str>, &mut Feed<Entry>)> {
         match self.of.get_mut(&number)? {
-            Subscription { timeline, state: State::Open(feed), .. } => Some((timeline, feed)),
+            Subscription { timeline, state: State::Open(feed, _), .. } => Some((timeline, feed)),
             Subscription { state: State::Opening { .. }, .. } => None,
         }
     }
 
-    fn remove(&mut self, channel: &ChannelName) -> Option<Subscription> {
+    /// Ends a subscription; what still comes for it is for nobody.
+    pub(super) fn remove(&mut self, channel: &ChannelName) -> Option<Subscription> {
         let number = self.numbers.remove(channel)?;
         self.waiting.retain(|waiting| *waiting != number);
+        self.busy.remove(&number);
         self.of.remove(&number)
     }
 
+    /// Notes how a feed is, after whatever happened to it.
+    pub(super) fn note(&mut self, number: u32) {
+        let Some(State::Open(feed, tally)) = self.of.get_mut(&number).map(|subscription| &mut subscription.state)
+        else {
+            return;
+        };
+        tally.note(feed.is_live());
+        if feed.is_live() && feed.deadline().is_none() {
+            self.busy.remove(&number);
+        } else {
+            self.busy.insert(number);
+        }
+    }
+
     /// The subscriptions whose feed may want a page, from the one after the last turn on.
-    fn turns(&self) -> Vec<u32> {
-        let all = self.of.range(self.turn + 1..).chain(self.of.range(..=self.turn));
-        let behind =
-            |subscription: &Subscription| matches!(&subscription.state, State::Open(feed) if !feed.is_live());
-        all.filter(|(_, subscription)| behind(subscription)).map(|(number, _)| *number).collect()
+    pub(super) fn turns(&self) -> Vec<u32> {
+        self.busy.range(self.turn + 1..).chain(self.busy.range(..=self.turn)).copied().collect()
     }
 }
 
@@ -148,231 +185,3 @@ pub(super) enum Done {
     Page(u32, Result<Page, StoreError>),
 }
 
-impl<T: Transport> Session<T> {
-    pub(super) fn on_subscribe(&mut self, id: u32, subscribe: &Subscribe) -> Result<(), Refusal> {
-        self.subscribes
-            .try_take(self.clock.now())
-            .map_err(|wait| super::request::rate_limited("subscriptions", wait))?;
-        let channel = ChannelName::new(&subscribe.channel)?;
-        let after = subscribe
-            .after
-            .map(|after| u64::try_from(after).map_err(|_| Refusal::invalid("after must be 0 or more")));
-        let after = after.transpose()?;
-        self.gateway.parts.settings.channels.may_subscribe(&channel)?;
-        if let Some(number) = self.subscriptions.numbers.get(&channel).copied() {
-            self.subscribed_again(id, number);
-            return Ok(());
-        }
-        let most = self.gateway.parts.settings.max_subscriptions;
-        if self.subscriptions.len() >= most {
-            let message = format!("at most {most} channels a session; unsubscribe from one first");
-            return Err(Refusal::new(Code::Limit, message));
-        }
-        let number = self.subscriptions.last + 1;
-        let subscription = Subscription {
-            timeline: Timeline::channel(&channel).as_str().into(),
-            floor: 1,
-            state: State::Opening { ids: smallvec![id], after, head: 0 },
-            _place: self.gateway.channels.join(channel.clone(), &self.mailbox, number),
-            channel: channel.clone(),
-        };
-        let subscriptions = &mut self.subscriptions;
-        subscriptions.last = number;
-        subscriptions.of.insert(number, subscription);
-        subscriptions.numbers.insert(channel, number);
-        subscriptions.waiting.push(number);
-        Ok(())
-    }
-
-    /// Who subscribes already is told how the channel is now; his position stays.
-    fn subscribed_again(&mut self, id: u32, number: u32) {
-        let Some(subscription) = self.subscriptions.of.get_mut(&number) else { return };
-        match &mut subscription.state {
-            State::Opening { ids, .. } => ids.push(id),
-            State::Open(feed) => {
-                let bounds = Bounds { head: feed.head(), floor: subscription.floor };
-                let answer = subscribed(&self.gateway, &subscription.channel, bounds, id);
-                self.answer(answer);
-            }
-        }
-    }
-
-    pub(super) fn on_unsubscribe(&mut self, id: u32, channel: &str) -> Result<(), Refusal> {
-        let channel = ChannelName::new(channel)?;
-        if self.subscriptions.remove(&channel).is_none() {
-            return Err(Refusal::new(Code::NotFound, "not subscribed to this channel"));
-        }
-        let unsubscribed = Unsubscribed { channel: channel.as_str().to_owned(), reason: String::new() };
-        self.answer(ServerFrame { id, kind: Some(server_frame::Kind::Unsubscribed(unsubscribed)) });
-        Ok(())
-    }
-
-    /// Opens what was asked for, and reads the next pages, in turn.
-    pub(super) fn pump_subscriptions(&mut self) {
-        if self.subscriptions.opening.is_none() && !self.subscriptions.waiting.is_empty() {
-            self.open_subscriptions();
-        }
-        if !self.has_room_for_page() {
-            return;
-        }
-        let now = self.clock.now();
-        for number in self.subscriptions.turns() {
-            if self.subscriptions.pages.len() >= MAX_PAGES {
-                return;
-            }
-            let Some((timeline, feed)) = self.subscriptions.feed(number) else { continue };
-            let Some(after) = feed.try_read(now) else { continue };
-            let timeline = Timeline::parse(timeline).expect("it is a channel's");
-            let store = self.gateway.parts.store.clone();
-            let max_bytes = self.gateway.parts.settings.outbox_bytes / PAGE_PART;
-            self.subscriptions.pages.push(Box::pin(async move {
-                (number, store.page(&timeline, Range::After(after), PAGE_ENTRIES, max_bytes, now_ms()).await)
-            }));
-            self.subscriptions.turn = number;
-        }
-    }
-
-    /// Interest first, then the look at the store: what is stored before is read, what is stored after is pushed.
-    fn open_subscriptions(&mut self) {
-        let numbers = std::mem::take(&mut self.subscriptions.waiting);
-        let channel =
-            |number: &u32| self.subscriptions.of.get(number).map(|subscription| subscription.channel.clone());
-        let channels: Vec<_> = numbers.iter().filter_map(channel).collect();
-        let gateway = self.gateway.clone();
-        self.subscriptions.opening = Some(Work::new(async move {
-            gateway.channels.known(&channels, gateway.incarnation()).await;
-            gateway.channels.count_elsewhere(&gateway, &channels).await;
-            let timelines: Vec<_> = channels.iter().map(Timeline::channel).collect();
-            (numbers, gateway.parts.store.heads(&timelines).await)
-        }));
-    }
-
-    pub(super) fn on_subscriptions(&mut self, done: Done) {
-        match done {
-            Done::Opened((numbers, Ok(bounds))) => {
-                for (number, bounds) in numbers.into_iter().zip(bounds) {
-                    self.opened(number, bounds);
-                }
-            }
-            Done::Opened((numbers, Err(error))) => {
-                warn!(error = &error as &dyn std::error::Error, "channels are not subscribed to");
-                numbers.into_iter().for_each(|number| self.not_opened(number));
-            }
-            Done::Page(number, page) => self.on_channel_page(number, page),
-        }
-    }
-
-    fn opened(&mut self, number: u32, bounds: Bounds) {
-        // Unsubscribed meanwhile, perhaps.
-        let Some(subscription) = self.subscriptions.of.get_mut(&number) else { return };
-        let State::Opening { ids, after, head } = &mut subscription.state else { return };
-        let (ids, after, seen) = (std::mem::take(ids), *after, *head);
-        let from_floor = bounds.floor - 1;
-        // A position beyond the head is of another life of the data.
-        let start = after.map_or(bounds.head, |after| if after <= bounds.head { after } else { from_floor });
-        let mut feed = Feed::new(start.max(from_floor), bounds.head);
-        feed.mark(seen, self.clock.now());
-        subscription.floor = bounds.floor;
-        subscription.state = State::Open(feed);
-        let (channel, timeline) = (subscription.channel.clone(), subscription.timeline.clone());
-        for id in ids {
-            let answer = subscribed(&self.gateway, &channel, bounds, id);
-            self.answer(answer);
-        }
-        if start < from_floor {
-            self.history_gone(&timeline, bounds.floor);
-        }
-    }
-
-    fn not_opened(&mut self, number: u32) {
-        let Some(subscription) = self.subscriptions.of.get(&number) else { return };
-        let channel = subscription.channel.clone();
-        if let Some(Subscription { state: State::Opening { ids, .. }, .. }) =
-            self.subscriptions.remove(&channel)
-        {
-            for id in ids {
-                let refusal = Refusal::new(Code::Unavailable, "the store does not answer; subscribe again");
-                self.answer(error_frame(id, refusal));
-            }
-        }
-    }
-
-    /// Messages of channels, then the marks for those that were dropped.
-    pub(super) fn on_posts(&mut self, posts: VecDeque<Posted>, marks: Vec<(u32, u64)>) {
-        let (now, wall_ms) = (self.clock.now(), now_ms());
-        let mut out = Vec::new();
-        for Posted { subscription: number, seq, body } in posts {
-            let has_room = self.has_room();
-            let Some(subscription) = self.subscriptions.of.get_mut(&number) else { continue };
-            let timeline = subscription.timeline.clone();
-            match &mut subscription.state {
-                State::Opening { head, .. } => *head = (*head).max(seq),
-                State::Open(_) if seq == 0 && has_room => {
-                    self.gateway.parts.metrics.delivered.inc();
-                    self.transport.send(Outgoing::Deliver { timeline, seq, body: Some(body) });
-                }
-                State::Open(_) if seq == 0 => _ = self.gateway.parts.metrics.passing_behind.inc(),
-                State::Open(feed) => {
-                    if !has_room {
-                        feed.outbox_full(now);
-                    }
-                    feed.push(seq, Entry::Msg(body), now, &mut out);
-                    self.write(&timeline, &mut out, Some(wall_ms));
-                }
-            }
-        }
-        for (number, seq) in marks {
-            match self.subscriptions.of.get_mut(&number).map(|subscription| &mut subscription.state) {
-                Some(State::Opening { head, .. }) => *head = (*head).max(seq),
-                Some(State::Open(feed)) => feed.mark(seq, now),
-                None => {}
-            }
-        }
-    }
-
-    fn on_channel_page(&mut self, number: u32, page: Result<Page, StoreError>) {
-        let now = self.clock.now();
-        let Some((timeline, feed)) = self.subscriptions.feed(number) else { return };
-        let timeline = timeline.clone();
-        let page = match page {
-            Ok(page) => page,
-            Err(error) => {
-                feed.page_failed(now);
-                warn!(error = &error as &dyn std::error::Error, "a page is read again later");
-                self.gateway.parts.metrics.page_failed.inc();
-                return;
-            }
-        };
-        let Bounds { head, floor } = page.bounds;
-        let mut out = Vec::new();
-        let result = feed.page(entries(page), (head, floor), now, &mut out);
-        self.gateway.parts.metrics.page_read.inc();
-        if let Some(subscription) = self.subscriptions.of.get_mut(&number) {
-            subscription.floor = floor;
-        }
-        if let PageResult::HistoryGone(floor) = result {
-            self.history_gone(&timeline, floor);
-        }
-        self.write(&timeline, &mut out, None);
-    }
-
-    fn history_gone(&mut self, timeline: &str, floor: u64) {
-        let gone = HistoryGone { timeline: timeline.to_owned(), floor: floor.cast_signed() };
-        self.answer(frame(server_frame::Kind::HistoryGone(gone)));
-    }
-}
-
-fn subscribed(gateway: &Shared, channel: &ChannelName, bounds: Bounds, id: u32) -> ServerFrame {
-    let subscribed = Subscribed {
-        channel: channel.as_str().to_owned(),
-        head: bounds.head.cast_signed(),
-        floor: bounds.floor.cast_signed(),
-        count: gateway.channels.count(channel).cast_signed(),
-    };
-    ServerFrame { id, kind: Some(server_frame::Kind::Subscribed(subscribed)) }
-}
-
-/// Pages of channels that a session reads at once: a slow one does not hold up the others.
-const MAX_PAGES: usize = 4;
-/// A page is at most this part of the outbox.
-const PAGE_PART: usize = 4;

@@ -12,7 +12,6 @@ use crate::transport::{Kind, PathStats};
 pub(super) struct Tally {
     gateway: Arc<Shared>,
     sessions: Gauge,
-    is_live: bool,
     /// When the path is looked at next, in ms on the session's clock.
     path_at: u64,
     sent_packets: u64,
@@ -20,26 +19,11 @@ pub(super) struct Tally {
 }
 
 impl Tally {
-    /// A session that begins, with a live feed.
+    /// A session that begins.
     pub(super) fn new(gateway: Arc<Shared>, kind: Kind) -> Self {
         let sessions = gateway.parts.metrics.session_opened(kind);
         sessions.inc();
-        Self { gateway, sessions, is_live: true, path_at: PATH_EVERY_MS, sent_packets: 0, lost_packets: 0 }
-    }
-
-    /// Notes the feed's state.
-    pub(super) fn feed(&mut self, is_live: bool) {
-        if std::mem::replace(&mut self.is_live, is_live) == is_live {
-            return;
-        }
-        let metrics = &self.gateway.parts.metrics;
-        if is_live {
-            metrics.turned_live.inc();
-            metrics.catching_up.dec();
-        } else {
-            metrics.turned_to_catch_up.inc();
-            metrics.catching_up.inc();
-        }
+        Self { gateway, sessions, path_at: PATH_EVERY_MS, sent_packets: 0, lost_packets: 0 }
     }
 
     /// Whether the path is to be looked at again.
@@ -66,6 +50,40 @@ impl Tally {
 impl Drop for Tally {
     fn drop(&mut self) {
         self.sessions.dec();
+    }
+}
+
+/// A feed in the metrics; dropping it takes the feed out.
+#[derive(Debug)]
+pub(super) struct FeedTally {
+    gateway: Arc<Shared>,
+    is_live: bool,
+}
+
+impl FeedTally {
+    /// A live feed.
+    pub(super) fn new(gateway: Arc<Shared>) -> Self {
+        Self { gateway, is_live: true }
+    }
+
+    /// Notes the feed's state.
+    pub(super) fn note(&mut self, is_live: bool) {
+        if std::mem::replace(&mut self.is_live, is_live) == is_live {
+            return;
+        }
+        let metrics = &self.gateway.parts.metrics;
+        if is_live {
+            metrics.turned_live.inc();
+            metrics.catching_up.dec();
+        } else {
+            metrics.turned_to_catch_up.inc();
+            metrics.catching_up.inc();
+        }
+    }
+}
+
+impl Drop for FeedTally {
+    fn drop(&mut self) {
         if !self.is_live {
             self.gateway.parts.metrics.catching_up.dec();
         }

@@ -19,7 +19,7 @@ use super::rate::Rate;
 use super::request::PullRequest;
 use super::subscriptions::Subscriptions;
 use super::taking::Taking;
-use super::tally::Tally;
+use super::tally::{FeedTally, Tally};
 use crate::auth::Identity;
 use crate::feed::Feed;
 use crate::gateway::registrations::{Round, Row};
@@ -59,6 +59,7 @@ pub(super) struct Session<T> {
     pub(super) leaving: Option<(Notice, u64)>,
     /// Its part in the metrics.
     pub(super) tally: Tally,
+    pub(super) feed_tally: FeedTally,
 }
 
 /// Something that is being done for the session and outlives a turn of its loop.
@@ -138,7 +139,7 @@ impl<T: Transport> Session<T> {
     async fn turn(&mut self, timer: &mut Pin<Box<Sleep>>) -> Result<(), End> {
         self.pump();
         self.pump_subscriptions();
-        self.tally.feed(self.feed.is_live());
+        self.feed_tally.note(self.feed.is_live());
         self.look_at_taking();
         self.arm(timer);
         let read = self.may_read();

@@ -73,7 +73,10 @@ async fn nonsense_ends_the_link_and_nothing_else() {
     }
     let answers = say(&client, vec![open(&node), batch(1), batch(2)]).await.unwrap();
     let last = answers.last().unwrap().kind.clone();
-    assert_eq!((answers.len(), last), (3, Some(handed::Kind::Taken(Taken { number: 2, not_here: vec![] }))));
+    assert_eq!(
+        (answers.len(), last),
+        (3, Some(handed::Kind::Taken(Taken { number: 2, ..Taken::default() })))
+    );
 
     // Sessions go on as well.
     let bob = node.recipient("bob").await;

@@ -107,7 +107,6 @@ async fn refusals_leave_the_session_alive() {
         (pull_of("nonsense", 10), Code::InvalidArgument),
         (pull_of("", 1 << 31), Code::InvalidArgument),
         (pull_of("", -1), Code::InvalidArgument),
-        (from_client::Kind::Subscribe(Default::default()), Code::Unimplemented),
         (from_client::Kind::Mark(Default::default()), Code::Unimplemented),
         (from_client::Kind::Presence(Default::default()), Code::Unimplemented),
     ] {

@@ -1,6 +1,7 @@
 //! Whole sessions over pipes in memory, with the real log, sequencer, pusher, link and SQLite store behind them.
 
 mod begin;
+mod channels;
 mod drain;
 mod messages;
 mod pace;

@@ -1,0 +1,247 @@
+//! What a session does about channels: subscribes, reads pages, writes what comes (docs/PROTOCOL.md "Channels").
+
+use std::collections::VecDeque;
+
+use tidegate_pipeline::store::{Bounds, Page, Range, StoreError};
+use tidegate_proto::Refusal;
+use tidegate_proto::id::ChannelName;
+use tidegate_proto::timeline::Timeline;
+use tidegate_proto::v1::{
+    Code, HistoryGone, ServerFrame, Subscribe, Subscribed, Unsubscribed, server_frame,
+};
+use tracing::warn;
+
+use super::delivery::{Entry, PAGE_ENTRIES, entries};
+use super::end::{error_frame, frame};
+use super::request::rate_limited;
+use super::subscriptions::{Done, State, Subscription};
+use super::tally::FeedTally;
+use super::worker::{Session, Work};
+use crate::feed::{Feed, PageResult};
+use crate::gateway::{Shared, now_ms};
+use crate::hub::mailbox::Posted;
+use crate::transport::{Outgoing, Transport};
+
+impl<T: Transport> Session<T> {
+    pub(super) fn on_subscribe(&mut self, id: u32, subscribe: &Subscribe) -> Result<(), Refusal> {
+        self.subscribes
+            .try_take(self.clock.now())
+            .map_err(|wait| rate_limited("subscriptions", wait))?;
+        let channel = ChannelName::new(&subscribe.channel)?;
+        let after = subscribe
+            .after
+            .map(|after| u64::try_from(after).map_err(|_| Refusal::invalid("after must be 0 or more")));
+        let after = after.transpose()?;
+        self.gateway.parts.settings.channels.may_subscribe(&channel)?;
+        if let Some(number) = self.subscriptions.number(&channel) {
+            self.subscribed_again(id, number);
+            return Ok(());
+        }
+        let most = self.gateway.parts.settings.max_subscriptions;
+        if self.subscriptions.len() >= most {
+            let message = format!("at most {most} channels a session; unsubscribe from one first");
+            return Err(Refusal::new(Code::Limit, message));
+        }
+        let (channels, mailbox) = (&self.gateway.channels, &self.mailbox);
+        let join = |channel, number| channels.join(channel, mailbox, number);
+        self.subscriptions.add(channel, (id, after), join);
+        Ok(())
+    }
+
+    /// Who subscribes already is told how the channel is now; his position stays.
+    fn subscribed_again(&mut self, id: u32, number: u32) {
+        let Some(subscription) = self.subscriptions.of.get_mut(&number) else { return };
+        match &mut subscription.state {
+            State::Opening { ids, .. } => ids.push(id),
+            State::Open(feed, _) => {
+                let bounds = Bounds { head: feed.head(), floor: subscription.floor };
+                let answer = subscribed(&self.gateway, &subscription.channel, bounds, id);
+                self.answer(answer);
+            }
+        }
+    }
+
+    pub(super) fn on_unsubscribe(&mut self, id: u32, channel: &str) -> Result<(), Refusal> {
+        let channel = ChannelName::new(channel)?;
+        if self.subscriptions.remove(&channel).is_none() {
+            return Err(Refusal::new(Code::NotFound, "not subscribed to this channel"));
+        }
+        let unsubscribed = Unsubscribed { channel: channel.as_str().to_owned(), reason: String::new() };
+        self.answer(ServerFrame { id, kind: Some(server_frame::Kind::Unsubscribed(unsubscribed)) });
+        Ok(())
+    }
+
+    /// Opens what was asked for, and reads the next pages, in turn.
+    pub(super) fn pump_subscriptions(&mut self) {
+        if self.subscriptions.opening.is_none() && !self.subscriptions.waiting.is_empty() {
+            self.open_subscriptions();
+        }
+        if !self.has_room_for_page() {
+            return;
+        }
+        let now = self.clock.now();
+        for number in self.subscriptions.turns() {
+            if self.subscriptions.pages.len() >= MAX_PAGES {
+                return;
+            }
+            let Some((timeline, feed)) = self.subscriptions.feed(number) else { continue };
+            let Some(after) = feed.try_read(now) else { continue };
+            let timeline = Timeline::parse(timeline).expect("it is a channel's");
+            let store = self.gateway.parts.store.clone();
+            let max_bytes = self.gateway.parts.settings.outbox_bytes / PAGE_PART;
+            self.subscriptions.pages.push(Box::pin(async move {
+                (number, store.page(&timeline, Range::After(after), PAGE_ENTRIES, max_bytes, now_ms()).await)
+            }));
+            self.subscriptions.turn = number;
+        }
+    }
+
+    /// Interest first, then the look at the store: what is stored before is read, what is stored after is pushed.
+    fn open_subscriptions(&mut self) {
+        let numbers = std::mem::take(&mut self.subscriptions.waiting);
+        let channel =
+            |number: &u32| self.subscriptions.of.get(number).map(|subscription| subscription.channel.clone());
+        let channels: Vec<_> = numbers.iter().filter_map(channel).collect();
+        let gateway = self.gateway.clone();
+        self.subscriptions.opening = Some(Work::new(async move {
+            gateway.channels.known(&channels, gateway.incarnation()).await;
+            gateway.channels.count_elsewhere(&gateway, &channels).await;
+            let timelines: Vec<_> = channels.iter().map(Timeline::channel).collect();
+            (numbers, gateway.parts.store.heads(&timelines).await)
+        }));
+    }
+
+    pub(super) fn on_subscriptions(&mut self, done: Done) {
+        match done {
+            Done::Opened((numbers, Ok(bounds))) => {
+                for (number, bounds) in numbers.into_iter().zip(bounds) {
+                    self.opened(number, bounds);
+                }
+            }
+            Done::Opened((numbers, Err(error))) => {
+                warn!(error = &error as &dyn std::error::Error, "channels are not subscribed to");
+                numbers.into_iter().for_each(|number| self.not_opened(number));
+            }
+            Done::Page(number, page) => self.on_channel_page(number, page),
+        }
+    }
+
+    fn opened(&mut self, number: u32, bounds: Bounds) {
+        // Unsubscribed meanwhile, perhaps.
+        let Some(subscription) = self.subscriptions.of.get_mut(&number) else { return };
+        let State::Opening { ids, after, head } = &mut subscription.state else { return };
+        let (ids, after, seen) = (std::mem::take(ids), *after, *head);
+        let from_floor = bounds.floor - 1;
+        // A position beyond the head is of another life of the data.
+        let start = after.map_or(bounds.head, |after| if after <= bounds.head { after } else { from_floor });
+        let mut feed = Feed::new(start.max(from_floor), bounds.head);
+        feed.mark(seen, self.clock.now());
+        subscription.floor = bounds.floor;
+        subscription.state = State::Open(feed, FeedTally::new(self.gateway.clone()));
+        let (channel, timeline) = (subscription.channel.clone(), subscription.timeline.clone());
+        self.subscriptions.note(number);
+        for id in ids {
+            let answer = subscribed(&self.gateway, &channel, bounds, id);
+            self.answer(answer);
+        }
+        if start < from_floor {
+            self.history_gone(&timeline, bounds.floor);
+        }
+    }
+
+    fn not_opened(&mut self, number: u32) {
+        let Some(subscription) = self.subscriptions.of.get(&number) else { return };
+        let channel = subscription.channel.clone();
+        if let Some(Subscription { state: State::Opening { ids, .. }, .. }) =
+            self.subscriptions.remove(&channel)
+        {
+            for id in ids {
+                let refusal = Refusal::new(Code::Unavailable, "the store does not answer; subscribe again");
+                self.answer(error_frame(id, refusal));
+            }
+        }
+    }
+
+    /// Messages of channels, then the marks for those that were dropped.
+    pub(super) fn on_posts(&mut self, posts: VecDeque<Posted>, marks: Vec<(u32, u64)>) {
+        let (now, wall_ms) = (self.clock.now(), now_ms());
+        let mut out = Vec::new();
+        for Posted { subscription: number, seq, body } in posts {
+            let has_room = self.has_room();
+            let Some(subscription) = self.subscriptions.of.get_mut(&number) else { continue };
+            let timeline = subscription.timeline.clone();
+            match &mut subscription.state {
+                State::Opening { head, .. } => *head = (*head).max(seq),
+                State::Open(..) if seq == 0 && has_room => {
+                    self.gateway.parts.metrics.delivered.inc();
+                    self.transport.send(Outgoing::Deliver { timeline, seq, body: Some(body) });
+                }
+                State::Open(..) if seq == 0 => _ = self.gateway.parts.metrics.passing_behind.inc(),
+                State::Open(feed, _) => {
+                    if !has_room {
+                        feed.outbox_full(now);
+                    }
+                    feed.push(seq, Entry::Msg(body), now, &mut out);
+                    self.write(&timeline, &mut out, Some(wall_ms));
+                    self.subscriptions.note(number);
+                }
+            }
+        }
+        for (number, seq) in marks {
+            match self.subscriptions.of.get_mut(&number).map(|subscription| &mut subscription.state) {
+                Some(State::Opening { head, .. }) => *head = (*head).max(seq),
+                Some(State::Open(feed, _)) => feed.mark(seq, now),
+                None => {}
+            }
+            self.subscriptions.note(number);
+        }
+    }
+
+    fn on_channel_page(&mut self, number: u32, page: Result<Page, StoreError>) {
+        let now = self.clock.now();
+        let Some((timeline, feed)) = self.subscriptions.feed(number) else { return };
+        let timeline = timeline.clone();
+        let page = match page {
+            Ok(page) => page,
+            Err(error) => {
+                feed.page_failed(now);
+                self.subscriptions.note(number);
+                warn!(error = &error as &dyn std::error::Error, "a page is read again later");
+                self.gateway.parts.metrics.page_failed.inc();
+                return;
+            }
+        };
+        let Bounds { head, floor } = page.bounds;
+        let mut out = Vec::new();
+        let result = feed.page(entries(page), (head, floor), now, &mut out);
+        self.gateway.parts.metrics.page_read.inc();
+        if let Some(subscription) = self.subscriptions.of.get_mut(&number) {
+            subscription.floor = floor;
+        }
+        self.subscriptions.note(number);
+        if let PageResult::HistoryGone(floor) = result {
+            self.history_gone(&timeline, floor);
+        }
+        self.write(&timeline, &mut out, None);
+    }
+
+    fn history_gone(&mut self, timeline: &str, floor: u64) {
+        let gone = HistoryGone { timeline: timeline.to_owned(), floor: floor.cast_signed() };
+        self.answer(frame(server_frame::Kind::HistoryGone(gone)));
+    }
+}
+
+fn subscribed(gateway: &Shared, channel: &ChannelName, bounds: Bounds, id: u32) -> ServerFrame {
+    let subscribed = Subscribed {
+        channel: channel.as_str().to_owned(),
+        head: bounds.head.cast_signed(),
+        floor: bounds.floor.cast_signed(),
+        count: gateway.channels.count(channel).cast_signed(),
+    };
+    ServerFrame { id, kind: Some(server_frame::Kind::Subscribed(subscribed)) }
+}
+
+/// Pages of channels that a session reads at once: a slow one does not hold up the others.
+const MAX_PAGES: usize = 4;
+/// A page is at most this part of the outbox.
+const PAGE_PART: usize = 4;
