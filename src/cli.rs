@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use tidegate_certs::Fingerprint;
 use tidegate_pipeline::log::kafka::dead::Id;
-use tidegate_proto::id::{DeviceId, UserId};
+use tidegate_proto::id::{ChannelName, DeviceId, UserId};
 
 use crate::bench::args::Bench;
 use crate::config::{FILE_VARIABLE, Role, Sources};
@@ -65,6 +65,12 @@ pub(crate) enum Command {
     /// (conv_seq). REJECTED: it was refused for good, and the command ends with 1.
     #[command(after_help = SEND_EXAMPLES)]
     Send(Send),
+    /// Print everything of a channel, live
+    #[command(after_help = SUB_EXAMPLES)]
+    Sub(Sub),
+    /// Send a message to a channel, or each line of standard input, and print the receipts
+    #[command(after_help = PUB_EXAMPLES)]
+    Pub(Pub),
     /// Validate a configuration and print the effective one, secrets masked
     ///
     /// Looks at the settings, the certificate, the keys, the ports and the data folder, and reaches Kafka, Redis and the
@@ -152,6 +158,51 @@ pub(crate) struct Send {
     /// Who gets it
     #[arg(long, value_name = "USER", value_parser = user)]
     pub(crate) to: UserId,
+    #[command(flatten)]
+    pub(crate) words: Words,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Sub {
+    #[command(flatten)]
+    pub(crate) connect: Connect,
+    /// The channel
+    #[arg(value_parser = channel)]
+    pub(crate) channel: ChannelName,
+    /// First what came after this seq
+    #[arg(long, value_name = "SEQ", value_parser = clap::value_parser!(i64).range(0..), conflicts_with = "from")]
+    pub(crate) after: Option<i64>,
+    /// Where to begin: at the first message that is still there, or with what comes from now on
+    #[arg(long, value_enum, default_value_t = From::Head)]
+    pub(crate) from: From,
+    /// One JSON object a line, with the fields of the protocol
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// The ends of a channel.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum From {
+    /// All that is still there
+    Floor,
+    /// What comes from now on
+    Head,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Pub {
+    #[command(flatten)]
+    pub(crate) connect: Connect,
+    /// The channel
+    #[arg(value_parser = channel)]
+    pub(crate) channel: ChannelName,
+    #[command(flatten)]
+    pub(crate) words: Words,
+}
+
+/// What is sent.
+#[derive(Debug, Args)]
+pub(crate) struct Words {
     /// What the sender calls the message: the same again is the same message [default: drawn]
     #[arg(long, value_name = "ID", default_value = "", hide_default_value = true, requires = "text")]
     pub(crate) local_id: String,
@@ -181,7 +232,7 @@ pub(crate) struct Connect {
     /// Believe the certificate with this SHA-256 alone, in hex or base64
     #[arg(long, value_name = "HASH", value_parser = connect::cert_hash)]
     pub(crate) cert_hash: Option<Fingerprint>,
-    /// The device to be [default: cli-tail for tail, a new one each time for send]
+    /// The device to be [default: cli-tail for tail, a new one each time for the others]
     #[arg(long, value_name = "ID", value_parser = device)]
     pub(crate) device: Option<DeviceId>,
     #[command(flatten)]
@@ -284,6 +335,10 @@ fn device(text: &str) -> Result<DeviceId, String> {
     DeviceId::new(text).map_err(|refusal| refusal.message)
 }
 
+fn channel(text: &str) -> Result<ChannelName, String> {
+    ChannelName::new(text).map_err(|refusal| refusal.message)
+}
+
 fn key_and_value(text: &str) -> Result<(String, String), String> {
     let (key, value) = text.split_once('=').ok_or("write KEY=VALUE, for instance log.level=debug")?;
     Ok((key.trim().to_owned(), value.trim().to_owned()))
@@ -296,6 +351,8 @@ Examples:
   tidegate token --user alice           a development token
   tidegate tail --as bob                everything bob gets, live
   tidegate send --as alice --to bob hi  a message, and its receipts
+  tidegate sub --as bob news/sport      everything of a channel, live
+  tidegate pub --as alice news/sport go a message to a channel
   tidegate check --config tidegate.toml what is wrong with a configuration
   tidegate dead list --config p.toml    what could not be stored
   tidegate cert show                    the hash that clients may trust";
@@ -347,6 +404,24 @@ Examples:
 
 On the machine of a server in development mode the data folder has what is needed: the secret that tokens are
 signed with, and the certificate.";
+
+const SUB_EXAMPLES: &str = "\
+Examples:
+  tidegate sub --as bob news/sport
+  tidegate sub --as bob @all --from floor
+  tidegate sub --as bob news/sport --after 120 --json
+  tidegate sub --as bob news/sport --server chat.example.org:4433 --token \"$TOKEN\"
+
+Messages go to standard output, everything else to standard error. Whoever begins where the last time ended keeps the
+seq (#120) and says --after.";
+
+const PUB_EXAMPLES: &str = "\
+Examples:
+  tidegate pub --as alice news/sport goal
+  seq 1000 | tidegate pub --as alice news/sport
+  tidegate pub --as alice @all --local-id lunch-4711 'lunch is ready'
+
+ACCEPTED: the message is durable. STORED: it has its place in the channel (conv_seq); it is in no inbox (seq 0).";
 
 const NEW_EPOCH_EXAMPLES: &str = "\
 Examples:

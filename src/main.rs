@@ -14,6 +14,7 @@ mod logging;
 mod send;
 mod serve;
 mod store;
+mod sub;
 mod tail;
 mod token;
 mod traces;
@@ -25,6 +26,7 @@ use clap::Parser as _;
 
 use cli::{Cli, Command};
 use config::{Config, Role};
+use send::{Sending, Target};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -48,7 +50,15 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Some(Command::Pipeline { settings }) => start(Role::Pipeline, &settings),
         Some(Command::Token(command)) => token::run(&command),
         Some(Command::Tail(command)) => client(Box::pin(tail::run(&command))),
-        Some(Command::Send(command)) => client(Box::pin(send::run(&command))),
+        Some(Command::Send(cli::Send { connect, to, words })) => {
+            let sending = Sending { connect: &connect, words: &words, target: Target::User(&to) };
+            client(Box::pin(send::run(&sending)))
+        }
+        Some(Command::Sub(command)) => client(Box::pin(sub::run(&command))),
+        Some(Command::Pub(cli::Pub { connect, channel, words })) => {
+            let sending = Sending { connect: &connect, words: &words, target: Target::Channel(&channel) };
+            client(Box::pin(send::run(&sending)))
+        }
         Some(Command::Check(command)) => check::run(&command),
         Some(Command::Cert { command }) => cert::run(&command),
         Some(Command::Bench { command }) => bench::run(&command),

@@ -1,4 +1,4 @@
-//! `tidegate send`: sends a text, or each line of standard input, and prints the receipts.
+//! `tidegate send` and `tidegate pub`: send a text, or each line of standard input, and print the receipts.
 
 use std::io::{self, Write};
 use std::time::Duration;
@@ -7,20 +7,36 @@ use anyhow::{Context as _, bail, ensure};
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use tidegate_client::v1::{ContentType, Msg};
 use tidegate_client::{Client, Events, SendError, SendHandle, Start};
+use tidegate_proto::id::{ChannelName, UserId};
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, BufReader};
 use tokio::time::timeout;
 
-use crate::cli::Send;
+use crate::cli::{Connect, Words};
 use crate::connect::{self, connect, time};
 
+/// What is sent, and to whom.
+#[derive(Debug)]
+pub(crate) struct Sending<'a> {
+    pub(crate) connect: &'a Connect,
+    pub(crate) words: &'a Words,
+    pub(crate) target: Target<'a>,
+}
+
+/// Who gets it.
+#[derive(Debug)]
+pub(crate) enum Target<'a> {
+    User(&'a UserId),
+    Channel(&'a ChannelName),
+}
+
 /// Sends, and waits until everything is stored; an error if anything was refused.
-pub(crate) async fn run(command: &Send) -> anyhow::Result<()> {
-    let mut session = connect::session(&command.connect)?.start(Start::Head);
+pub(crate) async fn run(command: &Sending<'_>) -> anyhow::Result<()> {
+    let mut session = connect::session(command.connect)?.start(Start::Head);
     // Without one the device is new each time, so that senders at the same time do not replace each other.
     if let Some(device) = &command.connect.device {
         session = session.device(device.as_str());
     }
-    let (client, events) = connect(&command.connect, session).await?;
+    let (client, events) = connect(command.connect, session).await?;
     let sent = tokio::select! {
         sent = send(command, &client) => sent,
         ended = ended(events) => Err(ended),
@@ -29,11 +45,11 @@ pub(crate) async fn run(command: &Send) -> anyhow::Result<()> {
     sent
 }
 
-async fn send(command: &Send, client: &Client) -> anyhow::Result<()> {
-    match &command.text {
+async fn send(command: &Sending<'_>, client: &Client) -> anyhow::Result<()> {
+    match &command.words.text {
         Some(text) => {
             let mut msg = message(command, text.clone());
-            msg.local_id.clone_from(&command.local_id);
+            msg.local_id.clone_from(&command.words.local_id);
             let handle = client.send(msg).await?;
             ensure!(follow(handle).await?, "the message was refused");
             Ok(())
@@ -43,7 +59,8 @@ async fn send(command: &Send, client: &Client) -> anyhow::Result<()> {
 }
 
 /// One message a line, in order; the next goes out before the one before it is answered.
-async fn send_lines(command: &Send, client: &Client, input: impl AsyncRead + Unpin) -> anyhow::Result<()> {
+async fn send_lines(
+    command: &Sending<'_>, client: &Client, input: impl AsyncRead + Unpin) -> anyhow::Result<()> {
     let mut lines = BufReader::new(input).lines();
     let mut on_their_way = FuturesUnordered::new();
     let (mut open, mut sent, mut refused) = (true, 0_u64, 0_u64);
@@ -65,13 +82,14 @@ async fn send_lines(command: &Send, client: &Client, input: impl AsyncRead + Unp
     Ok(())
 }
 
-fn message(command: &Send, text: String) -> Msg {
-    Msg {
-        receiver_id: command.to.to_string(),
-        content: text.into(),
-        content_type: ContentType::Text.into(),
-        ..Msg::default()
+fn message(command: &Sending<'_>, text: String) -> Msg {
+    let mut msg =
+        Msg { content: text.into(), content_type: ContentType::Text.into(), ..Msg::default() };
+    match command.target {
+        Target::User(user) => msg.receiver_id = user.to_string(),
+        Target::Channel(channel) => msg.channel = channel.to_string(),
     }
+    msg
 }
 
 /// Prints the receipts of a message. False: it was refused.

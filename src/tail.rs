@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use tidegate_client::v1::Msg;
 use tidegate_client::{Event, Events, Message};
 use tokio::signal::unix::{SignalKind, signal};
@@ -16,13 +16,13 @@ pub(crate) async fn run(command: &Tail) -> anyhow::Result<()> {
     let session = connect::session(&command.connect)?.device(device);
     let (client, events) = connect(&command.connect, session).await?;
     eprintln!("connected as {}, device {device}; Ctrl-C ends", command.connect.user);
-    let ended = print_all(events, command.json).await;
+    let ended = print_all(events, "", command.json).await;
     client.close().await;
     ended
 }
 
-/// What is printed is acknowledged; the rest comes again the next time.
-async fn print_all(mut events: Events, json: bool) -> anyhow::Result<()> {
+/// Prints what comes of a timeline; empty: the inbox. What is printed is acknowledged; the rest comes again the next time.
+pub(crate) async fn print_all(mut events: Events, timeline: &str, json: bool) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
     loop {
@@ -32,7 +32,7 @@ async fn print_all(mut events: Events, json: bool) -> anyhow::Result<()> {
             event = events.recv() => event,
         };
         let Some(event) = event else { return Ok(()) };
-        match line(event, json)? {
+        match line(event, timeline, json)? {
             Said::Data(line) => match writeln!(io::stdout(), "{line}").and_then(|()| io::stdout().flush()) {
                 Ok(()) => {}
                 // Whoever read this has enough.
@@ -52,8 +52,15 @@ enum Said {
     Nothing,
 }
 
-fn line(event: Event, json: bool) -> anyhow::Result<Said> {
+fn line(event: Event, only: &str, json: bool) -> anyhow::Result<Said> {
     Ok(match event {
+        Event::Message(Message { timeline, .. })
+        | Event::Gone { timeline, .. }
+        | Event::HistoryGone { timeline, .. }
+            if timeline != only =>
+        {
+            Said::Nothing
+        }
         Event::Message(message) if json => {
             Said::Data(serde_json::to_string(&message.msg).context("a message as JSON")?)
         }
@@ -67,6 +74,7 @@ fn line(event: Event, json: bool) -> anyhow::Result<Said> {
         }
         Event::Connected(_) => Said::Note("connected again".to_owned()),
         Event::Disconnected(reason) => Said::Note(format!("{:#}; trying again", anyhow::Error::new(reason))),
+        Event::Unsubscribed { reason, .. } => bail!("the subscription has ended: {reason}"),
         Event::Closed(reason) => return Err(reason).context("the session has ended"),
         _ => Said::Nothing,
     })

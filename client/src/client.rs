@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tidegate_proto::Refusal;
-use tidegate_proto::v1::{ClientFrame, Msg, Page, Pull, Signal, pull};
+use tidegate_proto::v1::{ClientFrame, Msg, Page, Pull, Signal, Subscribed, pull};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -54,6 +54,17 @@ pub enum History {
     After(i64),
     /// Those with a smaller seq, the newest of them; 0: the newest of all.
     Before(i64),
+}
+
+/// Where a subscription begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StartAt {
+    /// With what comes from now on.
+    Head,
+    /// With what has a greater seq.
+    After(i64),
+    /// With all that is still there.
+    Floor,
 }
 
 /// Why a request has no answer.
@@ -121,6 +132,31 @@ impl Client {
         let (handle, waiter) = handle(&msg.local_id, room);
         self.command(Command::Send { msg, waiter }).await.map_err(|Ended| SendError::Ended)?;
         Ok(handle)
+    }
+
+    /// Subscribes to a channel: its messages come as [`Event::Message`] with the timeline `c:{channel}`, on this session and
+    /// on those that follow, each once and in order. Of a channel that is subscribed to already, this asks how it is.
+    ///
+    /// Should the server end the subscription later, [`Event::Unsubscribed`] says so.
+    pub async fn subscribe(&self, channel: &str, start: StartAt) -> Result<Subscribed, RequestError> {
+        let after = match start {
+            StartAt::Head => None,
+            StartAt::After(seq) => Some(seq),
+            StartAt::Floor => Some(0),
+        };
+        let (waiter, answer) = oneshot::channel();
+        let asking = async {
+            let subscribe = Command::Subscribe { channel: channel.to_owned(), after, waiter };
+            self.command(subscribe).await.map_err(|Ended| RequestError::Ended)?;
+            answer.await.map_err(|_| RequestError::Ended)?.map_err(RequestError::Refused)
+        };
+        timeout(REQUEST_LIMIT, asking).await.unwrap_or(Err(RequestError::TimedOut))
+    }
+
+    /// Subscribes to a channel no longer. What has come before may still wait among the events.
+    pub async fn unsubscribe(&self, channel: &str) {
+        // An ended client subscribes to nothing.
+        let _ = self.command(Command::Unsubscribe(channel.to_owned())).await;
     }
 
     /// Reads a part of a timeline's history; empty: the own inbox. At most `limit` entries, 1 to 1,000, or as many as

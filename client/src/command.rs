@@ -5,6 +5,7 @@ use tidegate_proto::v1::{ClientFrame, Msg, Signal};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
+use crate::channels;
 use crate::requests::{Answer, Ask};
 use crate::send::Waiter;
 
@@ -15,6 +16,10 @@ pub(crate) enum Command {
     Send { msg: Msg, waiter: Waiter },
     /// Ask, and wait for the answer.
     Ask { ask: Ask, waiter: oneshot::Sender<Result<Answer, Refusal>> },
+    /// Subscribe to a channel, on this session and on those that follow.
+    Subscribe { channel: String, after: Option<i64>, waiter: channels::Waiter },
+    /// No longer.
+    Unsubscribe(String),
     /// Send a signal, now or not at all.
     Signal(Signal),
     /// Acknowledge, now or not at all.

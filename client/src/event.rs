@@ -36,10 +36,18 @@ pub enum Event {
     Signal(Signal),
     /// Entries below `floor` are gone, and this client has not had them all.
     HistoryGone {
-        /// Empty: the own inbox.
+        /// Empty: the own inbox. `c:{name}`: a channel.
         timeline: String,
         /// The first seq that is still there.
         floor: i64,
+    },
+    /// A channel is not subscribed to any more, although the application wants it: the user may not, or the server's limit
+    /// is reached.
+    Unsubscribed {
+        /// Its name.
+        channel: String,
+        /// For people.
+        reason: String,
     },
     /// The server asks to leave; the client does, and comes back by itself where that makes sense.
     GoAway {
@@ -76,7 +84,7 @@ pub struct Connected {
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Message {
-    /// The timeline it came by; empty: the own inbox.
+    /// The timeline it came by; empty: the own inbox. `c:{name}`: a channel.
     pub timeline: String,
     /// Its seq there; 0: it is stored nowhere.
     pub seq: i64,

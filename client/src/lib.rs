@@ -34,6 +34,7 @@
 
 mod attempt;
 mod backoff;
+mod channels;
 mod client;
 mod command;
 mod config;
@@ -55,7 +56,7 @@ mod transport;
 mod trust;
 mod worker;
 
-pub use client::{Client, Events, History, RequestError};
+pub use client::{Client, Events, History, RequestError, StartAt};
 pub use config::{Acks, BoxError, Config, Start, Transport};
 pub use connect::ConnectError;
 pub use dial::OpenError;

@@ -9,7 +9,7 @@ use bytes::BytesMut;
 use prost::Message;
 use tidegate_proto::framing::put_frame;
 use tidegate_proto::limits::MAX_DATAGRAM_BYTES;
-use tidegate_proto::v1::{Ack, Bye, ClientFrame, CloseCode, Ping, Signal, client_frame};
+use tidegate_proto::v1::{Ack, Bye, ClientFrame, CloseCode, Ping, Signal, Unsubscribe, client_frame};
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
 use crate::command::{Command, Inlet};
@@ -166,16 +166,25 @@ impl<'a> Session<'a> {
             self.ack_at = Some(now + ACK_DELAY);
         }
         self.state.pending.on_time(now);
+        self.state.channels.on_time(now);
         Ok(())
     }
 
     fn deadline(&self) -> Instant {
-        let own = [self.heartbeat.pong_due, self.ack_at, self.state.pending.deadline()];
-        own.into_iter().flatten().fold(self.heartbeat.ping_at, Instant::min)
+        let state = [self.state.pending.deadline(), self.state.channels.deadline()];
+        let own = [self.heartbeat.pong_due, self.ack_at];
+        own.into_iter().chain(state).flatten().fold(self.heartbeat.ping_at, Instant::min)
     }
 
     /// Puts into `out` what may go out, as many frames as make one write.
     fn fill(&mut self, now: Instant) {
+        while self.state.channels.is_due() && self.out.len() < WRITE_BYTES {
+            let id = self.state.requests.number();
+            if let Some(subscribe) = self.state.channels.next(id) {
+                let kind = Some(client_frame::Kind::Subscribe(subscribe));
+                self.put_frame(&ClientFrame { id, kind });
+            }
+        }
         loop {
             let requests = self.state.requests.peek();
             let Some(frame) = requests.or_else(|| self.state.pending.peek(now)) else { return };
@@ -196,6 +205,14 @@ impl<'a> Session<'a> {
         match command {
             Command::Send { msg, waiter } => self.state.send(msg, waiter),
             Command::Ask { ask, waiter } => self.state.ask(ask, waiter),
+            Command::Subscribe { channel, after, waiter } => {
+                self.state.channels.subscribe(&channel, after, waiter);
+            }
+            Command::Unsubscribe(channel) => {
+                if self.state.channels.unsubscribe(&channel) {
+                    self.put(client_frame::Kind::Unsubscribe(Unsubscribe { channel }));
+                }
+            }
             Command::Signal(signal) => self.signal(signal),
             Command::Ack(cursor) => self.put(client_frame::Kind::Ack(Ack { cursor })),
             Command::Frame(frame) => self.put_frame(&frame),

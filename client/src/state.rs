@@ -9,11 +9,12 @@ use tidegate_proto::framing::put_frame;
 use tidegate_proto::limits::MAX_FRAME_BYTES;
 use tidegate_proto::v1::{
     ClientFrame, CloseCode, Code, Deliver, Error, GoAway, HistoryGone, Msg, Page, Receipt, ReceiptStatus,
-    Send, ServerFrame, Welcome, client_frame, deliver, server_frame,
+    Send, ServerFrame, Unsubscribed, Welcome, client_frame, deliver, server_frame,
 };
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+use crate::channels::{Channels, Refused};
 use crate::config::{Config, Start};
 use crate::event::{Disconnect, Event, Message, Position};
 use crate::inbox::{Arrival, Inbox};
@@ -29,6 +30,7 @@ pub(crate) struct State {
     pub(crate) inbox: Inbox,
     pub(crate) pending: Pending<Waiter>,
     pub(crate) requests: Requests,
+    pub(crate) channels: Channels,
     pub(crate) mailbox: Arc<Mailbox>,
     /// What the application gave in place of the token of the configuration.
     pub(crate) new_token: Option<String>,
@@ -69,6 +71,7 @@ impl State {
             inbox,
             pending: Pending::new(),
             requests: Requests::default(),
+            channels: Channels::default(),
             mailbox,
             new_token: None,
             user: String::new(),
@@ -95,6 +98,7 @@ impl State {
         // 0: the server does not say.
         self.pending.start_session(if window == 0 { i64::MAX } else { window });
         self.requests.start_session();
+        self.channels.start_session(reset);
         reset
     }
 
@@ -139,6 +143,8 @@ impl State {
                 self.put(Event::Signal(signal), bytes);
             }
             Some(server_frame::Kind::HistoryGone(gone)) => self.history_gone(gone),
+            Some(server_frame::Kind::Subscribed(subscribed)) => self.channels.subscribed(id, subscribed),
+            Some(server_frame::Kind::Unsubscribed(unsubscribed)) => self.unsubscribed(unsubscribed),
             Some(server_frame::Kind::GoAway(go_away)) => return Err(End::Closed(go_away.into())),
             Some(server_frame::Kind::Error(error)) => self.error(id, error, now, random)?,
             Some(server_frame::Kind::Welcome(_)) => return Err(broken("a second Welcome")),
@@ -207,6 +213,11 @@ impl State {
         if is_inbox && seq > 0 && self.arrive(seq)? == Arrival::Known {
             return Ok(());
         }
+        if let Some(channel) = timeline.strip_prefix(CHANNEL)
+            && !self.channels.arrive(channel, seq)
+        {
+            return Ok(());
+        }
         let timeline = if is_inbox { String::new() } else { timeline };
         match entry {
             Some(deliver::Entry::Msg(msg)) => self.message(timeline, seq, msg),
@@ -250,9 +261,21 @@ impl State {
         let is_inbox = self.is_own_inbox(&timeline);
         if is_inbox {
             self.inbox.history_gone(floor);
+        } else if let Some(channel) = timeline.strip_prefix(CHANNEL)
+            && !self.channels.history_gone(channel, floor)
+        {
+            return;
         }
         let timeline = if is_inbox { String::new() } else { timeline };
         self.put(Event::HistoryGone { timeline, floor }, 0);
+    }
+
+    /// The answer to an Unsubscribe is for nobody; unasked it ends what the application still wants.
+    fn unsubscribed(&mut self, unsubscribed: Unsubscribed) {
+        let Unsubscribed { channel, reason } = unsubscribed;
+        if !reason.is_empty() && self.channels.unsubscribe(&channel) {
+            self.put(Event::Unsubscribed { channel, reason }, 0);
+        }
     }
 
     fn error(&mut self, frame_id: u32, error: Error, now: Instant, random: f64) -> Result<(), End> {
@@ -267,6 +290,14 @@ impl State {
         };
         if id != 0 && self.requests.refused(id, refusal.clone()) {
             return Ok(());
+        }
+        match self.channels.refused(id, &refusal, now) {
+            Refused::NotOurs => {}
+            Refused::Settled => return Ok(()),
+            Refused::Ended(channel) => {
+                self.put(Event::Unsubscribed { channel, reason: refusal.message }, 0);
+                return Ok(());
+            }
         }
         if let Some(local_id) = self.pending.local_id_of(id) {
             self.refused(&local_id, refusal, now, random);
@@ -352,5 +383,7 @@ fn broken(rule: &'static str) -> End {
     End::Lost(Disconnect::Broken(LinkError::Protocol(rule)))
 }
 
+/// Timelines of channels begin so.
+const CHANNEL: &str = "c:";
 /// About what an event takes besides its content.
 const EVENT_BYTES: usize = 512;

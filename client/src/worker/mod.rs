@@ -151,6 +151,10 @@ async fn while_offline<T>(state: &mut State, inlet: &mut Inlet, work: impl Futur
             command = inlet.next() => match command? {
                 Command::Send { msg, waiter } => state.send(msg, waiter),
                 Command::Ask { ask, waiter } => state.ask(ask, waiter),
+                Command::Subscribe { channel, after, waiter } => {
+                    state.channels.subscribe(&channel, after, waiter);
+                }
+                Command::Unsubscribe(channel) => _ = state.channels.unsubscribe(&channel),
                 Command::Signal(_) | Command::Ack(_) | Command::Frame(_) | Command::DropConnection => {}
             },
         }

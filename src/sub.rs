@@ -1,0 +1,36 @@
+//! `tidegate sub`: everything of a channel, on standard output, live.
+
+use tidegate_client::{Start, StartAt};
+use tidegate_proto::timeline::Timeline;
+
+use crate::cli::{From, Sub};
+use crate::connect::{self, connect};
+use crate::tail::print_all;
+
+/// Prints until SIGINT or SIGTERM, the end of its output, or a refusal of the server.
+pub(crate) async fn run(command: &Sub) -> anyhow::Result<()> {
+    let mut session = connect::session(&command.connect)?.start(Start::Head);
+    // Without one the device is new each time, so that several do not replace each other.
+    if let Some(device) = &command.connect.device {
+        session = session.device(device.as_str());
+    }
+    let (client, events) = connect(&command.connect, session).await?;
+    let start = match (command.after, command.from) {
+        (Some(seq), _) => StartAt::After(seq),
+        (None, From::Floor) => StartAt::Floor,
+        (None, From::Head) => StartAt::Head,
+    };
+    let printing = print_all(events, Timeline::channel(&command.channel).as_str(), command.json);
+    let subscribing = async {
+        let subscribed = client.subscribe(command.channel.as_str(), start).await?;
+        let (head, floor, count) = (subscribed.head, subscribed.floor, subscribed.count);
+        eprintln!("subscribed to {}, #{floor} to #{head}, subscribers: {count}; Ctrl-C ends", command.channel);
+        std::future::pending().await
+    };
+    let ended = tokio::select! {
+        ended = printing => ended,
+        refused = subscribing => refused,
+    };
+    client.close().await;
+    ended
+}
