@@ -60,7 +60,10 @@ async fn send(command: &Sending<'_>, client: &Client) -> anyhow::Result<()> {
 
 /// One message a line, in order; the next goes out before the one before it is answered.
 async fn send_lines(
-    command: &Sending<'_>, client: &Client, input: impl AsyncRead + Unpin) -> anyhow::Result<()> {
+    command: &Sending<'_>,
+    client: &Client,
+    input: impl AsyncRead + Unpin,
+) -> anyhow::Result<()> {
     let mut lines = BufReader::new(input).lines();
     let mut on_their_way = FuturesUnordered::new();
     let (mut open, mut sent, mut refused) = (true, 0_u64, 0_u64);
@@ -83,8 +86,7 @@ async fn send_lines(
 }
 
 fn message(command: &Sending<'_>, text: String) -> Msg {
-    let mut msg =
-        Msg { content: text.into(), content_type: ContentType::Text.into(), ..Msg::default() };
+    let mut msg = Msg { content: text.into(), content_type: ContentType::Text.into(), ..Msg::default() };
     match command.target {
         Target::User(user) => msg.receiver_id = user.to_string(),
         Target::Channel(channel) => msg.channel = channel.to_string(),

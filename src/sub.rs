@@ -20,11 +20,15 @@ pub(crate) async fn run(command: &Sub) -> anyhow::Result<()> {
         (None, From::Floor) => StartAt::Floor,
         (None, From::Head) => StartAt::Head,
     };
-    let printing = print_all(events, Timeline::channel(&command.channel).as_str(), command.json);
+    let timeline = Timeline::channel(&command.channel);
+    let printing = print_all(events, timeline.as_str(), command.json);
     let subscribing = async {
         let subscribed = client.subscribe(command.channel.as_str(), start).await?;
         let (head, floor, count) = (subscribed.head, subscribed.floor, subscribed.count);
-        eprintln!("subscribed to {}, #{floor} to #{head}, subscribers: {count}; Ctrl-C ends", command.channel);
+        eprintln!(
+            "subscribed to {}, #{floor} to #{head}, subscribers: {count}; Ctrl-C ends",
+            command.channel
+        );
         std::future::pending().await
     };
     let ended = tokio::select! {

@@ -49,7 +49,8 @@ impl Channels {
     /// Adds a subscription from after a seq on, or asks once more about one that is there, whose position stays.
     pub(crate) fn subscribe(&mut self, name: &str, after: Option<i64>, waiter: Waiter) {
         let name: Arc<str> = name.into();
-        let channel = self.of.entry(name.clone()).or_insert_with(|| Channel { position: after, ..Channel::default() });
+        let channel =
+            self.of.entry(name.clone()).or_insert_with(|| Channel { position: after, ..Channel::default() });
         channel.waiters.push(waiter);
         self.due.push_back(name);
     }
@@ -167,7 +168,10 @@ mod tests {
         (subscribe.channel, subscribe.after)
     }
 
-    fn subscribe(channels: &mut Channels, after: Option<i64>) -> oneshot::Receiver<Result<Subscribed, Refusal>> {
+    fn subscribe(
+        channels: &mut Channels,
+        after: Option<i64>,
+    ) -> oneshot::Receiver<Result<Subscribed, Refusal>> {
         let (waiter, answer) = oneshot::channel();
         channels.subscribe("news", after, waiter);
         answer
@@ -210,7 +214,8 @@ mod tests {
     fn a_refusal_ends_it_unless_it_was_there_and_passes() {
         let mut channels = Channels::default();
         let now = Instant::now();
-        let (busy, final_one) = (Refusal::new(Code::Unavailable, ""), Refusal::new(Code::PermissionDenied, ""));
+        let (busy, final_one) =
+            (Refusal::new(Code::Unavailable, ""), Refusal::new(Code::PermissionDenied, ""));
         let mut answer = subscribe(&mut channels, None);
         asked(&mut channels, 1);
         assert_eq!(channels.refused(1, &busy, now), Refused::Settled);

@@ -12,6 +12,8 @@ section! {
         max_connections_per_address: u32 = 1_000,
         /// Live sessions of one user; the next gets LIMIT.
         sessions_per_user: u32 = 16,
+        /// Channels one session may subscribe to; the next gets LIMIT.
+        subscriptions_per_session: u32 = 200,
         /// What may wait for a client that reads slowly; then its feed goes over to reading the store.
         outbox_bytes: u32 = 256 * 1024,
         /// Sends of one session; above it RATE_LIMITED.
@@ -34,6 +36,7 @@ impl Limits {
             0..=10_000_000,
         )?;
         in_range("limits.sessions_per_user", self.sessions_per_user.into(), 1..=10_000)?;
+        in_range("limits.subscriptions_per_session", self.subscriptions_per_session.into(), 0..=10_000)?;
         // Not below a frame, which could never be queued, nor so large that a thousand slow clients fill the memory.
         in_range("limits.outbox_bytes", self.outbox_bytes.into(), 80 * 1024..=64 * 1024 * 1024)?;
         in_range("limits.messages_per_second", self.messages_per_second.into(), 1..=RATE_MAX)?;

@@ -9,6 +9,7 @@ use prometheus_client::registry::Registry;
 use tidegate_certs::{CertResolver, Identity, watch};
 use tidegate_gateway::admission::{self, Admission};
 use tidegate_gateway::auth::{Auth, Signer};
+use tidegate_gateway::channels::rules::Rules;
 use tidegate_gateway::gateway::backend::{Backend, Development};
 use tidegate_gateway::gateway::{Gateway, Parts};
 use tidegate_gateway::http::{self, ApiKeys, Assets, Stopping};
@@ -213,6 +214,8 @@ fn settings(config: &Config) -> Settings {
         message_burst: limits.messages_burst,
         signals_per_second: limits.signals_per_second,
         signal_burst: limits.signals_burst,
+        max_subscriptions: limits.subscriptions_per_session as usize,
+        channels: Rules::default(),
         sampling: config.trace.sampling(),
     }
 }

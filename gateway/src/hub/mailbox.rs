@@ -154,12 +154,15 @@ impl Mailbox {
         fits
     }
 
-    /// Messages of one channel, each with its seq.
+    /// Messages of one channel, each with its seq. At once it takes half of the room at most, so that the next channel
+    /// finds some.
     pub(crate) fn post(&self, subscription: u32, posts: &[(u64, Body)]) {
         let mut inner = self.inner.lock();
+        let most = MAX_POSTS.min(inner.mail.posts.len() + MAX_POSTS / 2);
+        let most_bytes = self.max_bytes.min(inner.post_bytes + self.max_bytes / 2);
         for (seq, body) in posts {
             let bytes = body.bytes().len();
-            if inner.mail.posts.len() < MAX_POSTS && inner.post_bytes + bytes <= self.max_bytes {
+            if inner.mail.posts.len() < most && inner.post_bytes + bytes <= most_bytes {
                 inner.post_bytes += bytes;
                 inner.mail.posts.push_back(Posted { subscription, seq: *seq, body: body.clone() });
             } else {

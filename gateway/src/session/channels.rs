@@ -6,9 +6,7 @@ use tidegate_pipeline::store::{Bounds, Page, Range, StoreError};
 use tidegate_proto::Refusal;
 use tidegate_proto::id::ChannelName;
 use tidegate_proto::timeline::Timeline;
-use tidegate_proto::v1::{
-    Code, HistoryGone, ServerFrame, Subscribe, Subscribed, Unsubscribed, server_frame,
-};
+use tidegate_proto::v1::{Code, HistoryGone, ServerFrame, Subscribe, Subscribed, Unsubscribed, server_frame};
 use tracing::warn;
 
 use super::delivery::{Entry, PAGE_ENTRIES, entries};
@@ -24,9 +22,7 @@ use crate::transport::{Outgoing, Transport};
 
 impl<T: Transport> Session<T> {
     pub(super) fn on_subscribe(&mut self, id: u32, subscribe: &Subscribe) -> Result<(), Refusal> {
-        self.subscribes
-            .try_take(self.clock.now())
-            .map_err(|wait| rate_limited("subscriptions", wait))?;
+        self.subscribes.try_take(self.clock.now()).map_err(|wait| rate_limited("subscriptions", wait))?;
         let channel = ChannelName::new(&subscribe.channel)?;
         let after = subscribe
             .after

@@ -53,11 +53,7 @@ pub(super) struct Subscription {
 #[derive(Debug)]
 pub(super) enum State {
     /// Asked for: the ids of the requests, what the first of them said, and the highest seq that has come meanwhile.
-    Opening {
-        ids: SmallVec<[u32; 1]>,
-        after: Option<u64>,
-        head: u64,
-    },
+    Opening { ids: SmallVec<[u32; 1]>, after: Option<u64>, head: u64 },
     /// Open, with its feed.
     Open(Feed<Entry>, FeedTally),
 }
@@ -160,7 +156,8 @@ impl Subscriptions {
 
     /// Notes how a feed is, after whatever happened to it.
     pub(super) fn note(&mut self, number: u32) {
-        let Some(State::Open(feed, tally)) = self.of.get_mut(&number).map(|subscription| &mut subscription.state)
+        let Some(State::Open(feed, tally)) =
+            self.of.get_mut(&number).map(|subscription| &mut subscription.state)
         else {
             return;
         };
@@ -184,4 +181,3 @@ pub(super) enum Done {
     Opened(Opened),
     Page(u32, Result<Page, StoreError>),
 }
-

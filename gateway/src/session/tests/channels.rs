@@ -198,7 +198,8 @@ async fn presence_knows_of_a_subscriber_and_again_when_its_lease_was_lost() {
     let (mut alice, _) = world.connect("alice", "phone").await;
     alice.subscribed("news", None).await;
     let channel = tidegate_proto::id::ChannelName::new("news").unwrap();
-    let interests = async || world.presence.interests(std::slice::from_ref(&channel)).await.unwrap().remove(0);
+    let interests =
+        async || world.presence.interests(std::slice::from_ref(&channel)).await.unwrap().remove(0);
     let shown = interests().await;
     let incarnation = world.gateway.shared().incarnation();
     assert_eq!((shown.len(), shown[0].incarnation, shown[0].subscribers), (1, incarnation, 1));
@@ -211,6 +212,7 @@ async fn presence_knows_of_a_subscriber_and_again_when_its_lease_was_lost() {
         assert!(tokio::time::Instant::now() < until, "not shown again");
         tokio::task::yield_now().await;
     }
-    // By the embedded link, whatever incarnation its pushes go by.
-    publish_all(&mut alice, "news", 1..=1).await;
+    let (mut bob, _) = world.connect("bob", "phone").await;
+    publish_all(&mut bob, "news", 1..=3).await;
+    hears(&mut alice, "news", 1..=3).await;
 }
