@@ -36,6 +36,7 @@ mod shared;
 
 #[cfg(target_os = "linux")]
 mod bench;
+mod channels;
 mod command_line;
 mod drain;
 mod exchange;

@@ -2,7 +2,7 @@
 
 import hashlib
 
-from tidegate.v1.client_pb2 import CONFLICT, INVALID_ARGUMENT, TOO_LARGE, UNIMPLEMENTED
+from tidegate.v1.client_pb2 import CONFLICT, INVALID_ARGUMENT, PERMISSION_DENIED, TOO_LARGE, UNIMPLEMENTED
 
 
 def server_id(user: str, local_id: str) -> str:
@@ -101,7 +101,8 @@ async def test_what_is_refused(world, transport):
         ({"receiver_id": bob.user, "msg_type": 24}, INVALID_ARGUMENT),
         ({"receiver_id": bob.user, "content": b"x" * (64 * 1024 + 1)}, TOO_LARGE),
         ({"group_id": "g"}, UNIMPLEMENTED),
-        ({"channel": "c"}, UNIMPLEMENTED),
+        ({"channel": "a b"}, INVALID_ARGUMENT),
+        ({"channel": "@system"}, PERMISSION_DENIED),
     ]
     for number, (fields, code) in enumerate(cases):
         id = await session.send(local_id=f"m-{number}", **fields)

@@ -25,8 +25,6 @@ from tidegate.v1.client_pb2 import (
     Send,
     Signal,
     Start,
-    Subscribe,
-    Unsubscribe,
 )
 from tidegate.v1.message_pb2 import Msg
 
@@ -230,8 +228,6 @@ async def test_what_is_not_built_yet(world, transport):
     session = await world.device("alice").connect(transport)
     kinds = [
         {"mark": Mark(conversation="d:a:b", read=1)},
-        {"subscribe": Subscribe(channel="news")},
-        {"unsubscribe": Unsubscribe(channel="news")},
         {"presence": Presence(users=["bob"])},
         {"signal": Signal(group="g", kind="typing")},
         {"signal": Signal(channel="c", kind="typing")},

@@ -5,7 +5,8 @@ use tidegate_client::Transport;
 use tidegate_proto::framing::put_varint;
 use tidegate_proto::limits::MAX_FRAME_BYTES;
 use tidegate_proto::v1::{
-    Ack, CloseCode, Code, Hello, Msg, Ping, Pull, Refresh, Send, Signal, client_frame, pull, server_frame,
+    Ack, CloseCode, Code, Hello, Msg, Ping, Pull, Refresh, Send, Signal, Subscribe, Unsubscribe,
+    client_frame, pull, server_frame,
 };
 
 use super::watch::{WITH_ADMIN, metric, sessions, sockets, until};
@@ -163,6 +164,8 @@ async fn before_hello_nothing_else_is_served(transport: Transport) {
 fn refused_requests() -> Vec<(&'static str, BytesMut, Code)> {
     use client_frame::Kind;
     let from = |from| pull::From::After(from);
+    let subscribe = |channel: &str, after| Kind::Subscribe(Subscribe { channel: channel.to_owned(), after });
+    let unsubscribe = |channel: &str| Kind::Unsubscribe(Unsubscribe { channel: channel.to_owned() });
     let pull = |timeline: &str, from, limit| Kind::Pull(Pull { timeline: timeline.to_owned(), from, limit });
     let signal = |user: &str, kind: usize, content: usize| {
         let content = vec![0; content].into();
@@ -216,8 +219,14 @@ fn refused_requests() -> Vec<(&'static str, BytesMut, Code)> {
             framed(Kind::Refresh(Refresh { token: "x".repeat(64 * 1024) })),
             Code::TooLarge,
         ),
-        ("Subscribe", framed(Kind::Subscribe(Default::default())), Code::Unimplemented),
-        ("Unsubscribe", framed(Kind::Unsubscribe(Default::default())), Code::Unimplemented),
+        ("Subscribe to nothing", framed(subscribe("", None)), Code::InvalidArgument),
+        ("Subscribe to characters", framed(subscribe("news\n", None)), Code::InvalidArgument),
+        ("Subscribe to a name of 70 KB", framed(subscribe(&"n".repeat(70_000), None)), Code::InvalidArgument),
+        ("Subscribe after -1", framed(subscribe("news", Some(-1))), Code::InvalidArgument),
+        ("Subscribe to the system's", framed(subscribe("@system", None)), Code::PermissionDenied),
+        ("Unsubscribe from nothing", framed(unsubscribe("")), Code::InvalidArgument),
+        ("Unsubscribe from what it is not", framed(unsubscribe("news")), Code::NotFound),
+        ("Pull of the system's", framed(pull("c:@system", Some(from(0)), 1)), Code::PermissionDenied),
         ("Presence", framed(Kind::Presence(Default::default())), Code::Unimplemented),
         ("Mark", framed(Kind::Mark(Default::default())), Code::Unimplemented),
     ]
@@ -239,6 +248,16 @@ fn refused_messages() -> Vec<(&'static str, Msg, Code)> {
         ),
         ("two targets", Msg { group_id: "g".into(), ..good() }, Code::InvalidArgument),
         ("a group", Msg { receiver_id: String::new(), group_id: "g".into(), ..good() }, Code::Unimplemented),
+        (
+            "a channel's name",
+            Msg { receiver_id: String::new(), channel: "a b".into(), ..good() },
+            Code::InvalidArgument,
+        ),
+        (
+            "the system's channel",
+            Msg { receiver_id: String::new(), channel: "@x".into(), ..good() },
+            Code::PermissionDenied,
+        ),
         ("local_id", Msg { local_id: "\u{7f}".into(), ..good() }, Code::InvalidArgument),
         ("a long local_id", Msg { local_id: "l".repeat(65), ..good() }, Code::InvalidArgument),
         ("msg_type", Msg { msg_type: 24, ..good() }, Code::InvalidArgument),

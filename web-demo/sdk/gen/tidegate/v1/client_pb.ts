@@ -84,7 +84,7 @@ export type ClientFrame = Message<"tidegate.v1.ClientFrame"> & {
     case: "signal";
   } | {
     /**
-     * follows a channel; not built yet
+     * follows a channel
      *
      * @generated from field: tidegate.v1.Subscribe subscribe = 8;
      */
@@ -92,7 +92,7 @@ export type ClientFrame = Message<"tidegate.v1.ClientFrame"> & {
     case: "subscribe";
   } | {
     /**
-     * follows it no longer; not built yet
+     * follows it no longer
      *
      * @generated from field: tidegate.v1.Unsubscribe unsubscribe = 9;
      */
@@ -541,7 +541,7 @@ export type Limits = Message<"tidegate.v1.Limits"> & {
   maxSignalBytes: bigint;
 
   /**
-   * channels followed at once; 0: channels are not built yet
+   * channels followed at once; 0: none
    *
    * @generated from field: int64 max_subscriptions = 5;
    */
