@@ -37,7 +37,7 @@ impl Default for Settings {
             signals_per_second: 100,
             signal_burst: 200,
             max_subscriptions: 200,
-            channels: Rules::default(),
+            channels: Rules,
             sampling: Sampling::default(),
         }
     }

@@ -54,7 +54,7 @@ impl MsgService for Sink {
                     let batch =
                         wire::read(batch, 1).map_err(|error| Status::invalid_argument(error.to_string()))?;
                     pushes.fetch_add(batch.pushes.len() as u64, Ordering::Relaxed);
-                    handed::Kind::Taken(Taken { number, not_here: Vec::new() })
+                    handed::Kind::Taken(Taken { number, ..Taken::default() })
                 }
                 _ => return Ok(None),
             };

@@ -215,7 +215,7 @@ fn settings(config: &Config) -> Settings {
         signals_per_second: limits.signals_per_second,
         signal_burst: limits.signals_burst,
         max_subscriptions: limits.subscriptions_per_session as usize,
-        channels: Rules::default(),
+        channels: Rules,
         sampling: config.trace.sampling(),
     }
 }

@@ -44,7 +44,7 @@ fn limits_are_those_of_the_code() {
         assert!(section.contains(&row), "docs/PROTOCOL.md does not say {row}");
     }
     let heartbeat = format!("every `heartbeat_ms` ({} s)", HEARTBEAT.as_secs());
-    assert!(PROTOCOL.section("## 12 Heartbeat").contains(&heartbeat));
+    assert!(PROTOCOL.section("## 13 Heartbeat").contains(&heartbeat));
     let hello = format!("within {} s of the connection's start", HELLO_TIMEOUT.as_secs());
     assert!(PROTOCOL.section("## 7 A session").contains(&hello));
 }
