@@ -13,7 +13,7 @@ mod identity;
 mod pem;
 mod resolver;
 #[cfg(test)]
-mod testing;
+mod tests;
 pub mod tls;
 mod watch;
 

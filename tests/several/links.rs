@@ -4,7 +4,7 @@ use std::fs;
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 
-use crate::Cluster;
+use crate::{Cluster, exchange};
 
 #[tokio::test]
 #[ignore = "needs Kafka, Redis and PostgreSQL: scripts/test services"]
@@ -17,10 +17,7 @@ async fn links_over_mutual_tls_carry_messages() {
     pipeline.shows("tidegate_kafka_partitions_held 4").await;
     let mut alice = cluster.connect(&one, "alice", "phone").await;
     let mut bob = cluster.connect(&two, "bob", "phone").await;
-    alice.send("bob", "question").await;
-    assert_eq!(bob.text().await, "question");
-    bob.send("alice", "answer").await;
-    assert_eq!(alice.text().await, "answer");
+    exchange(&mut alice, &mut bob).await;
     // Without the links they would have come, too: by a check of the heads.
     pipeline.shows("tidegate_links_open 2").await;
     for process in [one, two, pipeline] {

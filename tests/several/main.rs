@@ -272,6 +272,14 @@ impl Device {
     }
 }
 
+/// A message from each to the other, who are `alice` and `bob`.
+async fn exchange(alice: &mut Device, bob: &mut Device) {
+    alice.send("bob", "question").await;
+    assert_eq!(bob.text().await, "question");
+    bob.send("alice", "answer").await;
+    assert_eq!(alice.text().await, "answer");
+}
+
 #[tokio::test]
 #[ignore = "needs Redis and PostgreSQL: scripts/test services"]
 async fn two_processes_share_their_users_and_one_stops() {
@@ -279,10 +287,7 @@ async fn two_processes_share_their_users_and_one_stops() {
     let (one, two) = (cluster.gateway("serve", "one").await, cluster.gateway("serve", "two").await);
     let mut alice = cluster.connect(&one, "alice", "phone").await;
     let mut bob = cluster.connect(&two, "bob", "phone").await;
-    alice.send("bob", "question").await;
-    assert_eq!(bob.text().await, "question");
-    bob.send("alice", "answer").await;
-    assert_eq!(alice.text().await, "answer");
+    exchange(&mut alice, &mut bob).await;
     // They were pushed, and not found by a check of the heads.
     one.shows("tidegate_link_messages_total{gateway=\"two\"} 1").await;
     two.shows("tidegate_link_messages_total{gateway=\"one\"} 1").await;

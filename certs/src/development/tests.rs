@@ -6,7 +6,7 @@ use rcgen::PKCS_ECDSA_P384_SHA384;
 use tempfile::TempDir;
 
 use super::*;
-use crate::testing::{DAY, SECOND, now, pair, params, signed};
+use crate::tests::{DAY, SECOND, now, pair, params, signed};
 
 fn folder() -> TempDir {
     tempfile::tempdir().unwrap()

@@ -10,7 +10,7 @@ use rcgen::{
 use x509_parser::der_parser::parse_der;
 
 use super::*;
-use crate::testing::{DAY, Files, SECOND, now, pair, params, section, signed};
+use crate::tests::{DAY, Files, SECOND, now, pair, params, section, signed};
 
 fn load(files: &Files) -> Result<Identity, LoadError> {
     Identity::load(&files.chain(), &files.key(), now())

@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 
 use super::*;
-use crate::testing::{DAY, Files, SECOND, now, pair};
+use crate::tests::{DAY, Files, SECOND, now, pair};
 
 fn on_files(files: &Files) -> CertResolver {
     CertResolver::open(Source::Files { chain: files.chain(), key: files.key() }, now()).unwrap()

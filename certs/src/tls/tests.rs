@@ -9,7 +9,7 @@ use rustls::{AlertDescription, Error, ProtocolVersion, RootCertStore, quic as ru
 use rustls_pki_types::{CertificateDer, UnixTime};
 
 use super::*;
-use crate::testing::{DAY, Files, now};
+use crate::tests::{DAY, Files, now};
 use crate::{Fingerprint, Reload, Source, development};
 
 const OURS: &[u8] = b"tidegate/1";

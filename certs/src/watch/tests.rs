@@ -3,7 +3,7 @@
 use std::fs;
 
 use super::*;
-use crate::testing::{DAY, Files, SECOND, now};
+use crate::tests::{DAY, Files, SECOND, now};
 use crate::{LoadError, Source, SourceError};
 
 fn kept(path: &str) -> Reload {

@@ -63,7 +63,7 @@ struct Shared {
     metrics: Metrics,
     links: Mutex<Links>,
     /// Says that there are too many.
-    grumble: Seldom,
+    too_many: Seldom,
 }
 
 #[derive(Debug, Default)]
@@ -89,8 +89,13 @@ impl Pusher {
             Own { gateway, link, calls, messages }
         });
         let routes = routes::Known::new(presence, metrics.clone());
-        let shared =
-            Arc::new(Shared { routes, dialer, metrics, links: Mutex::default(), grumble: Seldom::default() });
+        let shared = Arc::new(Shared {
+            routes,
+            dialer,
+            metrics,
+            links: Mutex::default(),
+            too_many: Seldom::default(),
+        });
         Self { own, shared, workers: Mutex::default() }
     }
 
@@ -165,7 +170,7 @@ impl Pusher {
             if links.open.len() >= MAX_LINKS {
                 drop(links);
                 self.shared.metrics.unlinked.inc();
-                if self.shared.grumble.is_due() {
+                if self.shared.too_many.is_due() {
                     warn!(gateway = &*gateway, "too many links: a gateway is not handed anything");
                 }
                 return;

@@ -28,6 +28,4 @@ pub(super) fn error_code(code: CloseCode) -> quinn::VarInt {
 }
 
 #[cfg(test)]
-pub(crate) mod rig;
-#[cfg(test)]
-mod tests;
+pub(crate) mod tests;

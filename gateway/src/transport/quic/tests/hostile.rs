@@ -9,7 +9,7 @@ use tokio::net::UdpSocket;
 use tokio::time::timeout;
 
 use crate::transport::quic::Limits;
-use crate::transport::quic::rig::{HANG, Rig, until};
+use crate::transport::quic::tests::rig::{HANG, Rig, until};
 
 fn rig(limits: Limits) -> Rig {
     Rig::with(limits, Arc::new(|_| true))
@@ -154,7 +154,7 @@ async fn noise_harms_nobody() {
     // And into the connection itself, from another port.
     let rebound: SocketAddr = client.endpoint.local_addr().unwrap();
     assert_ne!(rebound, socket.local_addr().unwrap());
-    let frame = crate::transport::quic::rig::signal("still here", 5);
+    let frame = crate::transport::quic::tests::rig::signal("still here", 5);
     client.send(&frame).await;
     assert_eq!(session.frame().await, frame);
     assert_eq!(rig.server.open_connections(), 1);

@@ -13,7 +13,9 @@ use super::closed_code;
 use super::hostile::stalled;
 use crate::admission;
 use crate::transport::quic::Limits;
-use crate::transport::quic::rig::{Frames, HANG, KEYS, Rig, body, encoded, server_signal, signal, until};
+use crate::transport::quic::tests::rig::{
+    Frames, HANG, KEYS, Rig, body, encoded, server_signal, signal, until,
+};
 use crate::transport::{Event, Outgoing};
 
 fn rig(limits: Limits) -> Rig {

@@ -2,6 +2,7 @@
 
 mod hostile;
 mod limits;
+pub(crate) mod rig;
 mod tokens;
 
 use std::cell::Cell;
@@ -11,8 +12,8 @@ use quinn::{ConnectionError, TransportConfig, VarInt};
 use tidegate_proto::v1::{CloseCode, Page, ServerFrame, StreamHeader, deliver, server_frame, stream_header};
 use tokio::time::timeout;
 
-use super::rig::{Frames, HANG, Rig, body, last_frame, server_signal, signal, until};
 use crate::transport::{Event, Kind, Outgoing};
+use rig::{Frames, HANG, Rig, body, last_frame, server_signal, signal, until};
 
 #[tokio::test]
 async fn frames_go_both_ways_in_order() {

@@ -8,7 +8,7 @@ use tokio::net::UdpSocket;
 use tokio::time::timeout;
 
 use crate::admission;
-use crate::transport::quic::rig::{HANG, KEYS, Rig, until};
+use crate::transport::quic::tests::rig::{HANG, KEYS, Rig, until};
 use crate::transport::quic::{Keys, Limits};
 
 const OTHER_KEYS: Keys = Keys { token: [3; 64], reset: [4; 64] };

@@ -11,7 +11,7 @@ use tokio::time::timeout;
 use wtransport::endpoint::ConnectOptions;
 use wtransport::error::{ConnectingError, ConnectionError};
 
-use crate::transport::quic::rig::{
+use crate::transport::quic::tests::rig::{
     Frames, HANG, Rig, Scripted, body, encoded, last_frame, server_signal, signal, until,
 };
 use crate::transport::quic::{Limits, OriginCheck};

@@ -22,7 +22,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::{Counters, Keys, Limits, Listener, OriginCheck, bind, serve};
+use super::super::{Counters, Keys, Limits, Listener, OriginCheck, bind, serve};
 use crate::admission::{self, Admission};
 use crate::transport::{Accept, Event, Info, Outgoing, PathStats, Transport};
 
