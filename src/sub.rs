@@ -1,5 +1,6 @@
 //! `tidegate sub`: everything of a channel, on standard output, live.
 
+use tidegate_client::v1::Subscribed;
 use tidegate_client::{Start, StartAt};
 use tidegate_proto::timeline::Timeline;
 
@@ -24,10 +25,11 @@ pub(crate) async fn run(command: &Sub) -> anyhow::Result<()> {
     let printing = print_all(events, timeline.as_str(), command.json);
     let subscribing = async {
         let subscribed = client.subscribe(command.channel.as_str(), start).await?;
-        let (head, floor, count) = (subscribed.head, subscribed.floor, subscribed.count);
         eprintln!(
-            "subscribed to {}, #{floor} to #{head}, subscribers: {count}; Ctrl-C ends",
-            command.channel
+            "subscribed to {}, {}, subscribers: {}; Ctrl-C ends",
+            command.channel,
+            kept(&subscribed),
+            subscribed.count
         );
         std::future::pending().await
     };
@@ -37,4 +39,9 @@ pub(crate) async fn run(command: &Sub) -> anyhow::Result<()> {
     };
     client.close().await;
     ended
+}
+
+/// What the channel keeps.
+fn kept(&Subscribed { head, floor, .. }: &Subscribed) -> String {
+    if floor > head { "nothing is in it".to_owned() } else { format!("#{floor} to #{head}") }
 }

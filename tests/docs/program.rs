@@ -111,16 +111,16 @@ impl Place {
         }
     }
 
-    /// Starts `tidegate tail …`, until it is connected.
-    pub(crate) async fn tail(&self, server: &Server, command: &str) -> Tail {
+    /// Starts `tidegate tail …` or `tidegate sub …`, until it says what it follows.
+    pub(crate) async fn follow(&self, server: &Server, command: &str) -> Follower {
         let variables = server.variables();
         let variables: Vec<_> = variables.iter().map(|(name, value)| (*name, value.as_str())).collect();
-        let mut tail = self.bash(&format!("exec {command}"), &variables);
-        let mut child = tail.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut follower = self.bash(&format!("exec {command}"), &variables);
+        let mut child = follower.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut said = BufReader::new(child.stderr.take().unwrap()).lines();
         let line = timeout(LIMIT, said.next_line()).await.expect("it connects").unwrap();
-        assert!(line.as_ref().is_some_and(|line| line.starts_with("connected as")), "{command}: {line:?}");
-        Tail { printed: BufReader::new(child.stdout.take().unwrap()).lines(), child }
+        assert!(line.as_ref().is_some_and(|line| line.ends_with("Ctrl-C ends")), "{command}: {line:?}");
+        Follower { printed: BufReader::new(child.stdout.take().unwrap()).lines(), child }
     }
 
     async fn beside(&self, command: &str, server: &Server) -> Output {
@@ -185,13 +185,13 @@ impl Server {
     }
 }
 
-/// A running `tidegate tail`.
-pub(crate) struct Tail {
+/// A command that runs on and prints what comes.
+pub(crate) struct Follower {
     printed: Lines<BufReader<ChildStdout>>,
     child: Child,
 }
 
-impl Tail {
+impl Follower {
     pub(crate) async fn next_line(&mut self) -> String {
         timeout(LIMIT, self.printed.next_line()).await.expect("a line").unwrap().expect("not the end")
     }

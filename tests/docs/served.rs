@@ -26,7 +26,7 @@ async fn the_pages_against_a_server() {
 async fn the_first_five_minutes(place: &Place, server: &Server) {
     let configuration = blocks(&README).of_kind("toml");
     fs::write(place.path("tidegate.toml"), place.local(&configuration[0].text)).unwrap();
-    let mut tails = Vec::new();
+    let mut followers = Vec::new();
     for block in blocks(&README).of_kind("sh") {
         for line in block.text.lines() {
             let command = line.split(" #").next().unwrap().trim();
@@ -35,21 +35,25 @@ async fn the_first_five_minutes(place: &Place, server: &Server) {
             }
             if command.starts_with("tidegate serve") {
                 place.serve(command, &[]).await.stop().await;
-            } else if command.starts_with("tidegate tail") {
-                tails.push(place.tail(server, command).await);
+            } else if ["tidegate tail", "tidegate sub"].iter().any(|runs_on| command.starts_with(runs_on)) {
+                followers.push(place.follow(server, command).await);
             } else {
                 let printed = place.run_with(&block, command, server).await;
                 assert!(!printed.trim().is_empty(), "{block}: {command}");
             }
         }
     }
-    let mut tail = tails.pop().expect("the README has a tail");
+    let [tail, sub] = &mut followers[..] else { panic!("the README has a tail and a sub") };
     for _ in 0..2 {
         // One that `tidegate send` sent, one by the API.
         let line = tail.next_line().await;
         assert!(line.contains("alice -> bob  hello"), "{line}");
     }
-    tail.stop().await;
+    let line = sub.next_line().await;
+    assert!(line.contains("#1  alice -> news/sport  goal"), "{line}");
+    for follower in followers {
+        follower.stop().await;
+    }
 }
 
 /// The two WebSocket tools, as the README and section 16 have them.
