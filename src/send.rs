@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
-use tidegate_client::v1::{ContentType, Msg};
+use tidegate_client::v1::{ContentType, Msg, MsgType};
 use tidegate_client::{Client, Events, SendError, SendHandle, Start};
 use tidegate_proto::id::{ChannelName, UserId};
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, BufReader};
@@ -89,7 +89,10 @@ fn message(command: &Sending<'_>, text: String) -> Msg {
     let mut msg = Msg { content: text.into(), content_type: ContentType::Text.into(), ..Msg::default() };
     match command.target {
         Target::User(user) => msg.receiver_id = user.to_string(),
-        Target::Channel(channel) => msg.channel = channel.to_string(),
+        Target::Channel(channel) => {
+            msg.channel = channel.to_string();
+            msg.msg_type = MsgType::Channel.into();
+        }
     }
     msg
 }
@@ -105,11 +108,12 @@ async fn follow(mut handle: SendHandle) -> anyhow::Result<bool> {
             time(accepted.send_time)
         ))?;
         let stored = handle.stored().await?;
+        // A channel's message is in no inbox.
+        let seq = if stored.seq > 0 { format!("  seq={}", stored.seq) } else { String::new() };
         print(&format!(
-            "STORED    server_id={}  local_id={local_id}  send_time={}  seq={}  conv_seq={}",
+            "STORED    server_id={}  local_id={local_id}  send_time={}{seq}  conv_seq={}",
             stored.server_id,
             time(stored.send_time),
-            stored.seq,
             stored.conv_seq
         ))?;
         anyhow::Ok(true)
