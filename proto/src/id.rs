@@ -70,6 +70,28 @@ id!(
     LocalId, "a local_id", MAX_LOCAL_ID_BYTES, "printable ASCII", is_printable
 );
 
+impl ChannelName {
+    /// Everybody's channel.
+    pub fn everybodys() -> Self {
+        Self(EVERYBODYS.into())
+    }
+
+    /// Whether it is the system's own: its name begins with `@`, and it is not everybody's.
+    pub fn is_the_systems(&self) -> bool {
+        self.0.starts_with('@') && &*self.0 != EVERYBODYS
+    }
+}
+
+impl UserId {
+    /// Whether it is no person but a part of the system: it begins with `@`.
+    pub fn is_the_systems(&self) -> bool {
+        self.0.starts_with('@')
+    }
+}
+
+/// Everybody's channel (docs/PROTOCOL.md "Channels").
+pub const EVERYBODYS: &str = "@all";
+
 fn is_valid(text: &str, max: usize, allowed: fn(u8) -> bool) -> bool {
     !text.is_empty() && text.len() <= max && text.bytes().all(allowed)
 }
@@ -103,6 +125,17 @@ mod tests {
         assert!(LocalId::new("a b~!").is_ok());
         assert!(LocalId::new("a\n").is_err());
         assert!(LocalId::new("a\x7f").is_err());
+    }
+
+    #[test]
+    fn what_begins_with_an_at_is_the_systems() {
+        for (name, own) in [("@all", false), ("@", true), ("@allx", true), ("@ops", true), ("news@x", false)]
+        {
+            assert_eq!(ChannelName::new(name).unwrap().is_the_systems(), own, "{name}");
+        }
+        assert!(!ChannelName::everybodys().is_the_systems());
+        assert!(UserId::new("@system").unwrap().is_the_systems());
+        assert!(!UserId::new("bob@home").unwrap().is_the_systems());
     }
 
     #[test]
