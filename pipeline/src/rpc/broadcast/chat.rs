@@ -32,8 +32,7 @@ pub struct Chat {
 
 /// The service, for [`crate::rpc::Server::with`]. The log does not end while it is served.
 pub fn service(submitter: Submitter, store: Store) -> ChatServer<Chat> {
-    let chat = Chat { submitter, store, look_ups: Semaphore::new(MAX_LOOK_UPS) };
-    ChatServer::new(chat).max_decoding_message_size(MAX_REQUEST_BYTES)
+    ChatServer::new(Chat::new(submitter, store)).max_decoding_message_size(MAX_REQUEST_BYTES)
 }
 
 #[tonic::async_trait]
@@ -65,6 +64,10 @@ impl chat_server::Chat for Chat {
 }
 
 impl Chat {
+    pub(crate) fn new(submitter: Submitter, store: Store) -> Self {
+        Self { submitter, store, look_ups: Semaphore::new(MAX_LOOK_UPS) }
+    }
+
     /// Waits until the store has what the log has: embedded at once, with Kafka when a pipeline has stored it.
     async fn number(&self, submitted: &Submitted) -> u64 {
         let local_id = LocalId::new(&submitted.local_id).expect("it was drawn as one");

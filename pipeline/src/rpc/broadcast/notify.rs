@@ -56,3 +56,31 @@ fn full() -> Status {
 
 /// Streams at once: with a gateway each is a subscriber, of a few hundred bytes.
 const MAX_STREAMS: usize = 1_024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rpc::broadcast::follow::Heads;
+
+    /// A channel in which nothing happens.
+    #[derive(Debug)]
+    struct Still;
+
+    impl Follow for Still {
+        fn follow(&self) -> Heads {
+            Box::pin(stream::pending())
+        }
+    }
+
+    #[tokio::test]
+    async fn beyond_the_limit_there_is_no_stream_until_another_ends() {
+        let places = Arc::new(Semaphore::new(1));
+        let notify = Notify { channel: Arc::new(Still), places, stop: CancellationToken::new() };
+        let ask = || notify_server::Notify::notify(&notify, Request::new(UserId::default()));
+        let first = ask().await.unwrap();
+        let status = ask().await.err().expect("it is full");
+        assert_eq!(status.code(), tonic::Code::ResourceExhausted);
+        drop(first);
+        ask().await.unwrap();
+    }
+}
