@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use parking_lot::Mutex;
 use tidegate_proto::Refusal;
-use tidegate_proto::id::{EVERYBODYS, LocalId, UserId};
+use tidegate_proto::id::{LocalId, UserId};
 use tidegate_proto::message::Target;
 use tidegate_proto::v1::{Code, Msg};
 use tokio::sync::oneshot;
@@ -82,11 +82,7 @@ pub fn sender(msg: &Msg) -> Result<UserId, Refusal> {
 /// 1970.
 pub fn record(sender: &UserId, msg: Msg, send_time: i64) -> Result<Record, Refusal> {
     let record = Record::new(msg, sender, send_time, draw_local_id, None)?;
-    match &record.target {
-        Target::Channel(channel) if channel.is_the_systems() && !sender.is_the_systems() => {
-            let message = format!("channels that begin with @ are the system's, but for {EVERYBODYS}");
-            Err(Refusal::new(Code::PermissionDenied, message))
-        }
+    match record.target {
         Target::User(_) | Target::Channel(_) => Ok(record),
         Target::Group(_) => Err(Refusal::new(Code::Unimplemented, "groups are not built yet")),
     }

@@ -75,18 +75,6 @@ impl ChannelName {
     pub fn everybodys() -> Self {
         Self(EVERYBODYS.into())
     }
-
-    /// Whether it is the system's own: its name begins with `@`, and it is not everybody's.
-    pub fn is_the_systems(&self) -> bool {
-        self.0.starts_with('@') && &*self.0 != EVERYBODYS
-    }
-}
-
-impl UserId {
-    /// Whether it is no person but a part of the system: it begins with `@`.
-    pub fn is_the_systems(&self) -> bool {
-        self.0.starts_with('@')
-    }
 }
 
 /// Everybody's channel (docs/PROTOCOL.md "Channels").
@@ -128,14 +116,8 @@ mod tests {
     }
 
     #[test]
-    fn what_begins_with_an_at_is_the_systems() {
-        for (name, own) in [("@all", false), ("@", true), ("@allx", true), ("@ops", true), ("news@x", false)]
-        {
-            assert_eq!(ChannelName::new(name).unwrap().is_the_systems(), own, "{name}");
-        }
-        assert!(!ChannelName::everybodys().is_the_systems());
-        assert!(UserId::new("@system").unwrap().is_the_systems());
-        assert!(!UserId::new("bob@home").unwrap().is_the_systems());
+    fn everybodys_channel_has_a_name_in_form() {
+        assert_eq!(ChannelName::new(EVERYBODYS).unwrap(), ChannelName::everybodys());
     }
 
     #[test]

@@ -6,7 +6,7 @@ import urllib.request
 
 import grpc
 import pytest
-from tidegate.v1.client_pb2 import Pull, Subscribe
+from tidegate.v1.client_pb2 import PERMISSION_DENIED, Pull, Subscribe
 from tidegate.v1.message_pb2 import Msg
 from tidegate.v1.services_pb2 import GetHeadsRequest, SendMsgRequest
 from tidegate.v1.services_pb2_grpc import ChatServiceStub
@@ -61,15 +61,15 @@ async def test_a_backend_publishes_over_grpc(world, chat, transport):
     assert [(one.head, one.floor) for one in heads.timelines] == [(2, 1), (0, 1), (0, 1)]
 
 
-async def test_what_begins_with_an_at_is_the_systems(world, chat):
-    ops = f"@ops.{world.mark}"
-    for sender in ("", "@bot"):
+async def test_a_backend_reaches_what_clients_may_not(world, chat):
+    ops, alice = f"@ops.{world.mark}", world.device("alice")
+    session = await alice.connect(TRANSPORTS["ws"])
+    await session.send(channel=ops, local_id="m-1", content=b"no")
+    assert (await session.rejected("m-1")).code == PERMISSION_DENIED
+    for sender in ("", alice.user):
         await chat.SendMsg(SendMsgRequest(msg=Msg(send_id=sender, channel=ops, content=b"ok")), timeout=LIMIT_S)
-    with pytest.raises(grpc.aio.AioRpcError) as refused:
-        await chat.SendMsg(SendMsgRequest(msg=Msg(send_id="alice", channel=ops, content=b"no")), timeout=LIMIT_S)
-    assert refused.value.code() == grpc.StatusCode.PERMISSION_DENIED
     page = await chat.GetMessages(Pull(timeline=f"c:{ops}", after=0), timeout=LIMIT_S)
-    assert [entry.msg.send_id for entry in page.entries] == ["@system", "@bot"]
+    assert [(entry.msg.send_id, entry.msg.content) for entry in page.entries] == [("@system", b"ok"), (alice.user, b"ok")]
 
 
 async def test_a_backend_publishes_over_http(own_server):
@@ -113,7 +113,6 @@ async def test_a_backend_publishes_over_http(own_server):
         ("news/messages", {"nickname": long}, 400, "INVALID_ARGUMENT"),
         ("news/messages", {"msg_type": 25}, 400, "INVALID_ARGUMENT"),
         ("news/messages", {"content": "x" * 65_537}, 413, "TOO_LARGE"),
-        ("@ops/messages", {"send_id": "alice"}, 403, "PERMISSION_DENIED"),
         ("news", {}, 404, "NOT_FOUND"),
         ("news%2Fmessages", {}, 404, "NOT_FOUND"),
     ]:
@@ -123,5 +122,6 @@ async def test_a_backend_publishes_over_http(own_server):
     assert post(server, "news/messages", key="another-key-altogether")[0] == 401
     # Nobody needs to be known, and a message may be empty.
     assert post(server, "brand-new/messages", send_id="never-seen")[0] == 200
-    assert post(server, "@ops/messages", content="as the system")[0] == 200
+    for sender in ("", "alice"):
+        assert post(server, "@ops/messages", send_id=sender)[0] == 200
     await session.is_alive()
