@@ -42,7 +42,7 @@ fn log() {
 
 const PROTO: &str = "../proto/proto";
 /// The files that are generated here.
-const FILES: [&str; 2] = ["tidegate/v1/link.proto", "tidegate/v1/services.proto"];
+const FILES: [&str; 3] = ["chat/chat.proto", "tidegate/v1/link.proto", "tidegate/v1/services.proto"];
 /// Where all descriptors are written for reflection.
 const DESCRIPTORS: &str = "services.bin";
 /// The file of the log's records.

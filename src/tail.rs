@@ -64,7 +64,7 @@ fn line(event: Event, only: &str, json: bool) -> anyhow::Result<Said> {
         Event::Message(message) if json => {
             Said::Data(serde_json::to_string(&message.msg).context("a message as JSON")?)
         }
-        Event::Message(message) => Said::Data(text(&message)),
+        Event::Message(message) => Said::Data(text(&message.msg, message.seq)),
         Event::Gone { seq, .. } if json => {
             Said::Data(serde_json::json!({ "seq": seq, "gone": {} }).to_string())
         }
@@ -80,11 +80,15 @@ fn line(event: Event, only: &str, json: bool) -> anyhow::Result<Said> {
     })
 }
 
-fn text(message: &Message) -> String {
-    let Msg { send_id, receiver_id, send_time, content, .. } = &message.msg;
-    let target = [receiver_id, &message.msg.group_id, &message.msg.channel];
+fn text(msg: &Msg, seq: i64) -> String {
+    let Msg { send_id, receiver_id, group_id, channel, send_time, content, nickname, .. } = msg;
+    let target = [receiver_id, group_id, channel];
     let target = target.into_iter().find(|target| !target.is_empty()).map_or("", String::as_str);
-    format!("{}  #{}  {send_id} -> {target}  {}", time(*send_time), message.seq, readable(content))
+    let who = match &**nickname {
+        "" => send_id.clone(),
+        nickname => format!("{} ({send_id})", readable(nickname.as_bytes())),
+    };
+    format!("{}  #{}  {who} -> {target}  {}", time(*send_time), seq, readable(content))
 }
 
 /// Content for a terminal: text without what would control it, anything else by its size.
@@ -104,6 +108,17 @@ const DEVICE: &str = "cli-tail";
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_nickname_stands_before_the_id() {
+        let msg = |nickname: &str| {
+            let ids = Msg { send_id: "@chat".into(), channel: "@all".into(), ..Msg::default() };
+            Msg { nickname: nickname.into(), content: "hi".into(), ..ids }
+        };
+        let line = |msg| text(&msg, 7);
+        assert_eq!(line(msg("")), "1970-01-01T00:00:00.000Z  #7  @chat -> @all  hi");
+        assert_eq!(line(msg("Zoë\n")), "1970-01-01T00:00:00.000Z  #7  Zoë\\n (@chat) -> @all  hi");
+    }
 
     #[test]
     fn a_terminal_is_not_controlled_by_what_others_write() {

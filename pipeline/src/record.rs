@@ -64,7 +64,7 @@ pub struct Origin {
 
 impl Record {
     /// Checks `msg` as a client sent it and completes it: send_id, server_id, send_time, conversation; what a client
-    /// may not set is dropped. An empty local_id gets `drawn`.
+    /// may not set is dropped; what only a backend may, where there is an origin. An empty local_id gets `drawn`.
     ///
     /// Errors: TOO_LARGE or INVALID_ARGUMENT, with the field that is wrong.
     pub fn new(
@@ -74,6 +74,9 @@ impl Record {
         drawn: impl FnOnce() -> LocalId,
         origin: Option<Origin>,
     ) -> Result<Self, Refusal> {
+        if origin.is_some() {
+            (msg.nickname, msg.said_at) = (String::new(), String::new());
+        }
         let target = message::check(&msg)?;
         let local_id = if msg.local_id.is_empty() { drawn() } else { LocalId::new(&msg.local_id)? };
         let conversation = target.conversation(sender);
@@ -178,6 +181,21 @@ mod tests {
         assert_eq!((stored.seq, stored.conv_seq, stored.is_read), (0, 0, false));
         assert_eq!((&*stored.local_id, stored.server_id), ("drawn", record.server_id.clone()));
         assert_eq!(record.recipients().len(), 2);
+    }
+
+    #[test]
+    fn a_client_has_the_name_of_its_token_only() {
+        let alice = UserId::new("alice").unwrap();
+        let stored = |origin| {
+            let nickname = "n".repeat(if origin { 999 } else { 9 });
+            let msg = Msg { receiver_id: "bob".into(), nickname, said_at: "now".into(), ..Msg::default() };
+            let origin = origin.then(|| Origin { gateway: "g".into(), incarnation: 1, session: 1 });
+            let record = Record::new(msg, &alice, 5, || LocalId::new("drawn").unwrap(), origin).unwrap();
+            let Msg { nickname, said_at, .. } = Msg::decode(&record.encoded[..]).unwrap();
+            (nickname, said_at)
+        };
+        assert_eq!(stored(false), ("nnnnnnnnn".to_owned(), "now".to_owned()));
+        assert_eq!(stored(true), (String::new(), String::new()));
     }
 
     #[test]

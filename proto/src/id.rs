@@ -70,6 +70,16 @@ id!(
     LocalId, "a local_id", MAX_LOCAL_ID_BYTES, "printable ASCII", is_printable
 );
 
+impl ChannelName {
+    /// Everybody's channel.
+    pub fn everybodys() -> Self {
+        Self(EVERYBODYS.into())
+    }
+}
+
+/// Everybody's channel (docs/PROTOCOL.md "Channels").
+pub const EVERYBODYS: &str = "@all";
+
 fn is_valid(text: &str, max: usize, allowed: fn(u8) -> bool) -> bool {
     !text.is_empty() && text.len() <= max && text.bytes().all(allowed)
 }
@@ -103,6 +113,11 @@ mod tests {
         assert!(LocalId::new("a b~!").is_ok());
         assert!(LocalId::new("a\n").is_err());
         assert!(LocalId::new("a\x7f").is_err());
+    }
+
+    #[test]
+    fn everybodys_channel_has_a_name_in_form() {
+        assert_eq!(ChannelName::new(EVERYBODYS).unwrap(), ChannelName::everybodys());
     }
 
     #[test]

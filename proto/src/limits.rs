@@ -22,6 +22,8 @@ pub const MAX_CHANNEL_BYTES: usize = 128;
 pub const MAX_LOCAL_ID_BYTES: usize = 64;
 /// The longest `Msg.related_id`.
 pub const MAX_RELATED_ID_BYTES: usize = 128;
+/// The longest `Msg.nickname` and `Msg.said_at`.
+pub const MAX_NICKNAME_BYTES: usize = 128;
 /// The longest `Hello.platform`.
 pub const MAX_PLATFORM_BYTES: usize = 64;
 /// The longest `Hello.agent`.

@@ -5,7 +5,7 @@ use sha2::{Digest, Sha256};
 
 use crate::Refusal;
 use crate::id::{ChannelName, GroupId, LocalId, UserId};
-use crate::limits::{MAX_CONTENT_BYTES, MAX_RELATED_ID_BYTES};
+use crate::limits::{MAX_CONTENT_BYTES, MAX_NICKNAME_BYTES, MAX_RELATED_ID_BYTES};
 use crate::timeline::Timeline;
 use crate::v1::{Code, Msg, MsgType};
 
@@ -49,6 +49,10 @@ pub fn check(msg: &Msg) -> Result<Target, Refusal> {
     }
     if msg.related_id.len() > MAX_RELATED_ID_BYTES {
         return Err(Refusal::invalid(format!("related_id must be at most {MAX_RELATED_ID_BYTES} bytes")));
+    }
+    if msg.nickname.len().max(msg.said_at.len()) > MAX_NICKNAME_BYTES {
+        let message = format!("nickname and said_at must be at most {MAX_NICKNAME_BYTES} bytes");
+        return Err(Refusal::invalid(message));
     }
     if (MsgType::Read as i32..=MsgType::Service as i32).contains(&msg.msg_type) {
         return Err(Refusal::invalid("msg_type 23 to 26 are the server's"));
@@ -124,6 +128,11 @@ mod tests {
             assert!(check(&Msg { msg_type: kind, ..direct() }).is_ok());
         }
         assert!(check(&Msg { expire_at: -1, ..direct() }).is_err());
+        let longest = "n".repeat(MAX_NICKNAME_BYTES);
+        let named = Msg { nickname: longest.clone(), said_at: longest.clone(), ..direct() };
+        assert!(check(&named).is_ok());
+        assert!(check(&Msg { nickname: longest.clone() + "n", ..direct() }).is_err());
+        assert!(check(&Msg { said_at: longest + "n", ..direct() }).is_err());
     }
 
     #[test]
@@ -136,7 +145,10 @@ mod tests {
     #[test]
     fn the_body_is_what_the_sender_wrote() {
         let hash = body_hash(&direct());
-        assert_eq!(hash, body_hash(&Msg { create_time: 7, send_id: "x".into(), seq: 3, ..direct() }));
+        assert_eq!(
+            hash,
+            body_hash(&Msg { create_time: 7, send_id: "x".into(), nickname: "X".into(), ..direct() })
+        );
         for other in [
             Msg { content: "ho".into(), ..direct() },
             Msg { msg_type: 99, ..direct() },

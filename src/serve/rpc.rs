@@ -10,8 +10,9 @@ use tidegate_gateway::rpc::{MsgService, admin};
 use tidegate_pipeline::log::Log;
 use tidegate_pipeline::metrics::Metrics;
 use tidegate_pipeline::presence::Presence;
+use tidegate_pipeline::rpc::broadcast::follow::{Follow, Polled};
 use tidegate_pipeline::rpc::push::Own;
-use tidegate_pipeline::rpc::{Health, Security, Server, chat, db, push, registry};
+use tidegate_pipeline::rpc::{Health, Security, Server, broadcast, chat, db, push, registry};
 use tidegate_pipeline::store::Store;
 use tidegate_pipeline::submit::Submitter;
 use tidegate_pipeline::trace::Sampling;
@@ -42,8 +43,14 @@ pub(super) fn server(parts: Parts<'_>, tasks: &Tasks) -> Server {
     let Parts { role, id, gateway, log, store, presence, security, metrics, sampling } = parts;
     let own = gateway.map(|gateway| Own { gateway: id, sessions: Arc::new(gateway.clone()) });
     let submitter = Submitter::new(log, metrics.clone(), sampling);
+    let everybodys: Arc<dyn Follow> = match gateway {
+        Some(gateway) => Arc::new(gateway.clone()),
+        None => Arc::new(Polled::new(store.clone())),
+    };
     let mut server = Server::new(security.clone(), metrics.rpc.clone())
-        .with(chat::service(submitter, store.clone()))
+        .with(chat::service(submitter.clone(), store.clone()))
+        .with(broadcast::chat(submitter, store.clone()))
+        .with(broadcast::notify(everybodys, tasks.entrance.clone()))
         .with(push::service(presence.clone(), security, own))
         .with(registry::service(presence));
     if role.has_pipeline() {

@@ -20,6 +20,7 @@ fn limits_are_those_of_the_code() {
         ),
         format!("| `Msg.content` | {} |", kib(MAX_CONTENT_BYTES)),
         format!("| `Msg.related_id` | {MAX_RELATED_ID_BYTES} bytes |"),
+        format!("| `Msg.nickname`, `Msg.said_at` | {MAX_NICKNAME_BYTES} bytes |"),
         format!(
             "| signal | content {} bytes, `kind` {MAX_SIGNAL_KIND_BYTES} bytes |",
             grouped(MAX_SIGNAL_BYTES)

@@ -20,7 +20,7 @@ use program::Place;
 #[test]
 fn every_snippet_is_of_a_kind_that_is_tested() {
     let tested = ["sh", "toml", "json", "frames"];
-    let elsewhere = ["python", "html", "hex"];
+    let elsewhere = ["python", "html", "hex", "proto"];
     let no_code = "text";
     for block in PAGES.iter().flat_map(blocks) {
         let kind = block.kind.split(' ').next().unwrap();

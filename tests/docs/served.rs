@@ -192,15 +192,17 @@ async fn testing_a_client(place: &Place) {
     server.stop().await;
 }
 
-/// The API's example, a back-up while the server runs, and the restore.
+/// The API's examples, a back-up while the server runs, and the restore.
 async fn back_up_and_restore(place: &Place, server: Server) {
     let blocks = blocks(&OPERATIONS);
-    let [api, back_up, restore] = &blocks.clone().of_kind("sh")[..] else { panic!("three of them") };
+    let [api, publish, back_up, restore] = &blocks.clone().of_kind("sh")[..] else { panic!("four of them") };
     let answer: Value = serde_json::from_str(&place.run_with(api, api.text.trim(), &server).await).unwrap();
     let documented: Value = serde_json::from_str(&blocks.of_kind("json")[0].text).unwrap();
     let names = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
     assert_eq!(names(&answer), names(&documented));
     assert_eq!(answer["server_id"], documented["server_id"]);
+    let published = place.run_with(publish, publish.text.trim(), &server).await;
+    assert_eq!(names(&serde_json::from_str(&published).unwrap()), names(&documented), "{published}");
     place.run(back_up, back_up.text.trim()).await;
     place.run_with(api, "tidegate send --as alice --to bob 'after the back-up'", &server).await;
     server.stop().await;

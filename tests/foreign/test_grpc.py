@@ -236,7 +236,7 @@ async def test_the_token_is_asked_for_and_the_pages_example_works(own_server, ca
             error = await refused(chat.GetHeads(heads, metadata=metadata, timeout=LIMIT_S))
             assert error.code() == grpc.StatusCode.UNAUTHENTICATED, shown
         await chat.GetHeads(heads, metadata=[("authorization", f"Bearer {TOKEN}")], timeout=LIMIT_S)
-    example, _ = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+    (example,) = (text for text in re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL) if "ChatServiceStub" in text)
     assert "127.0.0.1:50051" in example and TOKEN in example
     exec(example.replace("127.0.0.1:50051", server.grpc), {})
     assert re.fullmatch("[0-9a-f]{32}\n", capsys.readouterr().out)

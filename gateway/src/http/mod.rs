@@ -128,6 +128,7 @@ impl<A: Accept, B: Backend> Edge<A, B> {
             .route("/demo/token", get(demo::token::<B>))
             .route("/demo/connect", get(demo::connect::<B>))
             .route("/api/v1/messages", post(api::messages::<B>))
+            .route("/api/v1/channels/{*name}", post(api::channel_messages::<B>))
             .method_not_allowed_fallback(refused::method_not_allowed)
             .fallback(assets::file::<B>)
             .with_state(state);

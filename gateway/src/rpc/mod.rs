@@ -2,6 +2,7 @@
 
 pub mod admin;
 pub mod deliver;
+mod following;
 mod passing;
 #[cfg(test)]
 mod tests;

@@ -66,7 +66,7 @@ fn parse(name: &str) -> Result<Timeline, Status> {
     Timeline::parse(name).map_err(|refusal| status::refused(&refusal))
 }
 
-fn unread(error: &StoreError) -> Status {
+pub(super) fn unread(error: &StoreError) -> Status {
     warn!(error = error as &dyn std::error::Error, "gRPC: the store is not read");
     status::unavailable("the store does not answer; ask again")
 }

@@ -1,6 +1,7 @@
 //! gRPC between the processes, and for backends and operators (docs/GRPC.md): the server with its security, and the
 //! services that need log, store and presence only. Those of a gateway stand in its own crate.
 
+pub mod broadcast;
 pub mod chat;
 pub mod db;
 mod gateways;

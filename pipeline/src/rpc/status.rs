@@ -46,7 +46,7 @@ fn grpc(code: Code) -> Grpc {
 
 /// The trailer with the name of our code.
 pub const CODE: &str = "tidegate-code";
-/// The trailer with the ms after which a client that retries does so.
+/// The trailer with the ms after which a client that retries does so; a negative number: it does not.
 pub const RETRY: &str = "grpc-retry-pushback-ms";
 
 #[cfg(test)]

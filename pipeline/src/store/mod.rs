@@ -24,7 +24,7 @@ mod contract;
 
 use smallvec::SmallVec;
 use tidegate_proto::Refusal;
-use tidegate_proto::id::{DeviceId, UserId};
+use tidegate_proto::id::{DeviceId, LocalId, UserId};
 use tidegate_proto::timeline::Timeline;
 use tokio_util::sync::CancellationToken;
 
@@ -129,6 +129,15 @@ impl Store {
             Self::Sqlite(store) => store.heads(timelines).await,
             Self::Postgres(store) => Box::pin(store.heads(timelines)).await,
             Self::MySql(store) => Box::pin(store.heads(timelines)).await,
+        }
+    }
+
+    /// The seq of a message in its conversation, once it is stored and as long as it is kept.
+    pub async fn conv_seq(&self, sender: &UserId, local_id: &LocalId) -> Result<Option<u64>, StoreError> {
+        match self {
+            Self::Sqlite(store) => store.conv_seq(sender, local_id).await,
+            Self::Postgres(store) => Box::pin(store.conv_seq(sender, local_id)).await,
+            Self::MySql(store) => Box::pin(store.conv_seq(sender, local_id)).await,
         }
     }
 

@@ -3,10 +3,12 @@
 use super::*;
 
 async fn post(running: &Running, key: &str, body: &str) -> Answer {
-    let head = format!(
-        "POST /api/v1/messages HTTP/1.1\r\nAuthorization: Bearer {key}\r\nContent-Length: {}",
-        body.len()
-    );
+    post_to(running, "/api/v1/messages", key, body).await
+}
+
+async fn post_to(running: &Running, path: &str, key: &str, body: &str) -> Answer {
+    let head =
+        format!("POST {path} HTTP/1.1\r\nAuthorization: Bearer {key}\r\nContent-Length: {}", body.len());
     running.request_with(&head, body).await
 }
 
@@ -21,6 +23,58 @@ async fn a_message_as_a_user_and_as_the_system() {
     let submitted = running.gateway.0.submitted.lock().clone();
     assert_eq!(submitted.iter().map(|(user, _)| user.as_str()).collect::<Vec<_>>(), ["alice", "@system"]);
     assert_eq!((&*submitted[0].1.receiver_id, &submitted[0].1.content[..]), ("bob", &b"hi"[..]));
+}
+
+#[tokio::test]
+async fn a_message_to_a_channel() {
+    let running = Start::default().run().await;
+    for path in ["news/sport", "news%2Fsport", "%6eews/sport"] {
+        let path = format!("/api/v1/channels/{path}/messages");
+        for body in
+            [r#"{"send_id":"alice","content":"goal"}"#, r#"{"channel":"news/sport","content":"goal"}"#]
+        {
+            assert_eq!(post_to(&running, &path, "first-key", body).await.status, 200, "{path}");
+        }
+    }
+    let submitted = running.gateway.0.submitted.lock().clone();
+    assert_eq!(submitted.len(), 6);
+    assert!(submitted.iter().all(|(_, msg)| msg.channel == "news/sport" && &msg.content[..] == b"goal"));
+    assert_eq!((submitted[0].0.as_str(), submitted[1].0.as_str()), ("alice", "@system"));
+}
+
+#[tokio::test]
+async fn what_is_no_message_to_a_channel_is_refused() {
+    let running = Start::default().run().await;
+    let long = "x".repeat(129);
+    for (name, body) in [
+        ("", "{}"),
+        (&*long, "{}"),
+        ("a%20b", "{}"),
+        ("news%00", "{}"),
+        ("news:sport", "{}"),
+        ("%ff", "{}"),
+        ("a%zz", "{}"),
+        ("news", r#"{"channel":"other"}"#),
+        ("news", r#"{"send_id":"a b"}"#),
+        ("news", "no JSON"),
+    ] {
+        let path = format!("/api/v1/channels/{name}/messages");
+        let answer = post_to(&running, &path, "first-key", body).await;
+        assert_eq!(
+            (answer.status, &answer.json()["code"]),
+            (400, &"INVALID_ARGUMENT".into()),
+            "{path} {body}"
+        );
+    }
+    let answer = post_to(&running, "/api/v1/channels/news/messages", "third-key", "{}").await;
+    assert_eq!((answer.status, &answer.json()["code"]), (401, &"UNAUTHENTICATED".into()));
+    for path in ["/api/v1/channels/news", "/api/v1/channels/news%2Fmessages", "/api/v1/channels/"] {
+        let answer = post_to(&running, path, "first-key", "{}").await;
+        assert_eq!((answer.status, &answer.json()["code"]), (404, &"NOT_FOUND".into()), "{path}");
+    }
+    let answer = running.request_with("GET /api/v1/channels/news/messages HTTP/1.1", "").await;
+    assert_eq!((answer.status, answer.header("allow")), (405, Some("post")));
+    assert!(running.gateway.0.submitted.lock().is_empty());
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 
 mod contract;
 mod faults;
+mod following;
 mod many;
 mod nonsense;
 

@@ -1,6 +1,7 @@
 //! The server with its services, asked over real connections, with SQLite, the embedded log and presence in memory
 //! behind it.
 
+mod broadcasting;
 mod secure;
 mod services;
 mod shown;
@@ -17,10 +18,11 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use super::broadcast::follow::Polled;
 use super::push::{Own, Sessions};
 use super::security::Connection;
 use super::server::ServeError;
-use super::{Health, Security, Server, chat, db, push};
+use super::{Health, Security, Server, broadcast, chat, db, push};
 use crate::body::Body;
 use crate::log::{self, Log, Reader};
 use crate::metrics::Metrics;
@@ -83,14 +85,16 @@ impl World {
         let sessions = Arc::new(Pretended { users, taken: Mutex::default() });
         let own = Own { gateway: "gateway-1".into(), sessions: sessions.clone() };
         let submitter = Submitter::new(Log::Embedded(log), metrics.clone(), Sampling::default());
+        let stop = CancellationToken::new();
         let server = Server::new(security.clone(), metrics.rpc.clone())
-            .with(chat::service(submitter, store.clone()))
+            .with(chat::service(submitter.clone(), store.clone()))
+            .with(broadcast::chat(submitter, store.clone()))
+            .with(broadcast::notify(Arc::new(Polled::new(store.clone())), stop.clone()))
             .with(push::service(presence.clone(), security.clone(), Some(own)))
             .with(db::service(store.clone(), metrics.clone()));
         let health = server.health();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
-        let stop = CancellationToken::new();
         let served = tokio::spawn(server.serve(vec![listener], stop.clone()));
         let _folder = folder;
         Self {

@@ -124,6 +124,34 @@ async fn what_is_no_message_is_refused_with_its_code() {
 }
 
 #[tokio::test]
+async fn a_backend_publishes_as_a_user_and_as_the_system() {
+    let world = World::new().await;
+    let to = |from: &str, channel: &str| {
+        let local_id = channel.bytes().take(60).map(char::from).collect::<String>();
+        Msg { channel: channel.into(), ..msg(from, "", &local_id) }
+    };
+    for (from, channel) in
+        [("alice", "news/sport"), ("", "news/sport"), ("", "@ops"), ("alice", "@ops"), ("alice", "@all")]
+    {
+        let first = world.send(to(from, channel)).await.unwrap();
+        assert_eq!(world.send(to(from, channel)).await.unwrap(), first, "the same again");
+        world.save(Msg { local_id: "saved ".to_owned() + channel, ..to(from, channel) }).await.unwrap();
+    }
+    let timelines = ["c:news/sport", "c:@ops", "c:@all", "i:alice", "c:empty"];
+    assert_eq!(world.heads(&timelines).await.unwrap(), [(4, 1), (4, 1), (2, 1), (0, 1), (0, 1)]);
+    let page = world.pull("c:news/sport", pull::From::After(0), 2).await.unwrap();
+    let Some(deliver::Entry::Msg(second)) = &page.entries[1].entry else { panic!("{page:?}") };
+    assert_eq!((&*second.send_id, &*second.channel, second.conv_seq), ("alice", "news/sport", 2));
+
+    for channel in ["a b", &"x".repeat(129), "news:sport"] {
+        is_refused(world.send(to("", channel)).await, Grpc::InvalidArgument, Code::InvalidArgument);
+    }
+    let both = Msg { channel: "news".into(), ..msg("", "bob", "m3") };
+    is_refused(world.send(both).await, Grpc::InvalidArgument, Code::InvalidArgument);
+    is_refused(world.push(to("", "news")).await, Grpc::Unimplemented, Code::Unimplemented);
+}
+
+#[tokio::test]
 async fn what_is_no_question_is_refused() {
     let world = World::new().await;
     for timeline in ["", "bob", "i:b b", "d:b:a"] {

@@ -9,7 +9,13 @@ use super::*;
 use crate::rpc::v1::chat_service_client::ChatServiceClient;
 use crate::rpc::v1::{GetHeadsRequest, SendMsgRequest};
 
-const OURS: [&str; 3] = ["tidegate.v1.ChatService", "tidegate.v1.DbService", "tidegate.v1.PushService"];
+const OURS: [&str; 5] = [
+    "chat.Chat",
+    "chat.Notify",
+    "tidegate.v1.ChatService",
+    "tidegate.v1.DbService",
+    "tidegate.v1.PushService",
+];
 
 impl World {
     async fn is_healthy(&self, service: &str) -> ServingStatus {
@@ -35,7 +41,7 @@ async fn health_is_of_the_process_and_of_each_service() {
     assert_eq!(soon(watched.message()).await.unwrap().unwrap().status(), ServingStatus::Serving);
     world.health.set(false).await;
     assert_eq!(soon(watched.message()).await.unwrap().unwrap().status(), ServingStatus::NotServing);
-    assert_eq!(world.is_healthy(OURS[0]).await, ServingStatus::NotServing);
+    assert_eq!(world.is_healthy(OURS[2]).await, ServingStatus::NotServing);
     // Only probers look at that; requests are answered to the last.
     ChatServiceClient::new(world.connect()).get_heads(GetHeadsRequest::default()).await.unwrap();
 }

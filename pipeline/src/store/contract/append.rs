@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use tidegate_proto::id::LocalId;
 use tidegate_proto::message::server_id;
 use tidegate_proto::v1::{Code, Msg};
 
@@ -133,6 +134,26 @@ pub(in crate::store) async fn another_body_is_a_conflict(place: &impl Place) {
     assert!(whole(&store, &inbox("zoe")).await.is_empty());
     // The refused one has left no trace: its timelines begin at 1.
     assert_eq!(stored(&store, text("alice", "zoe", "2")).await.conv_seq, 1);
+}
+
+pub(in crate::store) async fn a_message_is_found_by_its_name(place: &impl Place) {
+    let store = place.open().await;
+    let other = record("alice", Msg { content: "x".into(), ..msg("bob", "1") }, 1_000);
+    let to_group = Msg { receiver_id: String::new(), group_id: "g".into(), ..msg("", "3") };
+    let batch =
+        [text("bob", "alice", "1"), text("alice", "bob", "1"), other, record("alice", to_group, 1_000)];
+    append(&store, &batch).await;
+    let names = [
+        ("bob", "1", Some(1)),
+        ("alice", "1", Some(2)),
+        ("alice", "2", None),
+        ("alice", "3", None),
+        ("a", "1", None),
+    ];
+    for (sender, local_id, seq) in names {
+        let local_id = LocalId::new(local_id).unwrap();
+        assert_eq!(store.conv_seq(&user(sender), &local_id).await.unwrap(), seq, "{sender} {local_id}");
+    }
 }
 
 pub(in crate::store) async fn seqs_follow_the_order_of_the_batch(place: &impl Place) {

@@ -45,6 +45,7 @@ macro_rules! contract_tests {
             a_group_nobody_is_in_refuses
             a_repeat_is_answered_like_the_first
             another_body_is_a_conflict
+            a_message_is_found_by_its_name
             seqs_follow_the_order_of_the_batch
             a_large_batch
             ids_are_compared_byte_by_byte

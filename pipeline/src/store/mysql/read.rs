@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use sqlx::Row as _;
 use sqlx::mysql::{MySqlConnection, MySqlRow};
-use tidegate_proto::id::{DeviceId, UserId};
+use tidegate_proto::id::{DeviceId, LocalId, UserId};
 use tidegate_proto::timeline::Timeline;
 
 use super::rows::Many;
@@ -84,6 +84,20 @@ impl Store {
             |timeline: &Timeline| heads.get(timeline.as_str().as_bytes()).copied().unwrap_or_default();
         Ok(timelines.iter().map(bounds).collect())
     }
+
+    /// See [`crate::store::Store::conv_seq`].
+    pub(in crate::store) async fn conv_seq(
+        &self,
+        sender: &UserId,
+        local_id: &LocalId,
+    ) -> Result<Option<u64>, StoreError> {
+        let mut lent = self.pool.lend().await?;
+        let query =
+            sqlx::query_scalar(CONV_SEQ).bind(local_id.as_str().as_bytes()).bind(sender.as_str().as_bytes());
+        let seq: Option<i64> = within::<MySqlConnection, _>(query.fetch_optional(&mut *lent)).await?;
+        lent.give_back();
+        Ok(seq.map(i64::cast_unsigned))
+    }
 }
 
 /// Adds the rows of a page: one with the bounds, which has no seq, and the entries. A union promises no order.
@@ -144,6 +158,9 @@ pub(super) const PAGE_BEFORE: &str = page!("<", "DESC");
 
 pub(super) const INBOX: &str = "SELECT c.seq, h.head, h.floor FROM (SELECT 1) AS one \
      LEFT JOIN cursors c ON c.user_id = ? AND c.device_id = ? LEFT JOIN heads h ON h.name = ?";
+
+pub(super) const CONV_SEQ: &str = "SELECT m.conv_seq FROM names n FORCE INDEX (PRIMARY) \
+     STRAIGHT_JOIN messages m ON m.id = n.id WHERE n.local_id = ? AND n.send_id = ?";
 
 pub(super) const HEADS: Many = Many {
     before: "SELECT name, head, floor FROM heads FORCE INDEX (PRIMARY) WHERE name IN (",

@@ -2,7 +2,7 @@
 
 use sqlx::Row as _;
 use sqlx::postgres::{PgConnection, PgRow};
-use tidegate_proto::id::{DeviceId, UserId};
+use tidegate_proto::id::{DeviceId, LocalId, UserId};
 use tidegate_proto::timeline::Timeline;
 
 use super::{Store, error};
@@ -72,6 +72,19 @@ impl Store {
         }
         Ok(heads)
     }
+
+    /// See [`crate::store::Store::conv_seq`].
+    pub(in crate::store) async fn conv_seq(
+        &self,
+        sender: &UserId,
+        local_id: &LocalId,
+    ) -> Result<Option<u64>, StoreError> {
+        let mut lent = self.pool.lend().await?;
+        let query = sqlx::query_scalar(CONV_SEQ).bind(local_id.as_str()).bind(sender.as_str());
+        let seq: Option<i64> = within::<PgConnection, _>(query.fetch_optional(&mut *lent)).await?;
+        lent.give_back();
+        Ok(seq.map(i64::cast_unsigned))
+    }
 }
 
 /// Adds the rows of a page.
@@ -122,6 +135,9 @@ pub(super) const PAGE_BEFORE: &str = page!("<", "DESC");
 
 pub(super) const INBOX: &str = "SELECT c.cursor, h.head, h.floor FROM (SELECT 1) AS one \
      LEFT JOIN cursors c ON c.user_id = $1 AND c.device_id = $2 LEFT JOIN heads h ON h.name = $3";
+
+pub(super) const CONV_SEQ: &str = "SELECT m.conv_seq FROM names n JOIN messages m ON m.id = n.id \
+     WHERE n.local_id = $1 AND n.send_id = $2";
 
 pub(super) const HEADS: &str = "SELECT v.place, h.head, h.floor \
      FROM unnest($1::text[]) WITH ORDINALITY AS v (name, place) JOIN heads h ON h.name = v.name";

@@ -3,10 +3,10 @@
 use futures_util::TryStreamExt as _;
 use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
-use tidegate_proto::id::{DeviceId, UserId};
+use tidegate_proto::id::{DeviceId, LocalId, UserId};
 use tidegate_proto::timeline::Timeline;
 
-use super::row::{bounds, bounds_of};
+use super::row::{bounds, bounds_of, integer};
 use super::script::Script;
 use super::{Store, error};
 use crate::store::page::{PageBuilder, Row};
@@ -80,6 +80,19 @@ impl Store {
         }
         Ok(heads)
     }
+
+    /// See [`crate::store::Store::conv_seq`].
+    pub(in crate::store) async fn conv_seq(
+        &self,
+        sender: &UserId,
+        local_id: &LocalId,
+    ) -> Result<Option<u64>, StoreError> {
+        let query = sqlx::query(CONV_SEQ)
+            .bind(local_id.as_str().as_bytes().to_vec())
+            .bind(sender.as_str().as_bytes().to_vec());
+        let row = self.read_optional(query).await?;
+        row.map(|row| integer(&row, 0).map(i64::cast_unsigned)).transpose()
+    }
 }
 
 /// Adds a row of a page; whether more are wanted.
@@ -120,6 +133,9 @@ pub(super) const INBOX: &str = concat!(
     " FROM (SELECT 1) LEFT JOIN cursors c ON c.user_id = ? AND c.device_id = ? \
      LEFT JOIN timelines t ON t.name = ?"
 );
+
+pub(super) const CONV_SEQ: &str = "SELECT m.conv_seq FROM names n CROSS JOIN messages m ON m.id = n.id \
+     WHERE n.local_id = ? AND n.send_id = ?";
 
 pub(super) const HEADS: (&str, &str) = (
     concat!("SELECT v.column2, ", bounds!("t.id"), " FROM ("),

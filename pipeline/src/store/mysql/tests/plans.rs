@@ -60,6 +60,7 @@ async fn every_statement_uses_its_index() {
         filled(read::PAGE_AFTER, &["'i:bob'", "1", "1", "9", "'i:bob'", "50", "65536"]),
         filled(read::PAGE_BEFORE, &["'i:bob'", "1", "1", "400", "'i:bob'", "50", "65536"]),
         filled(read::INBOX, &["'bob'", "'x'", "'i:bob'"]),
+        filled(read::CONV_SEQ, &["'7'", "'u0'"]),
         filled(retain::LIVE, &["70000", "50"]),
         filled(retain::NAMES, &["70000", "50"]),
         filled(retain::EXPIRED, &["5", "50"]),

@@ -32,6 +32,7 @@ async fn every_statement_uses_its_index() {
         (read::PAGE_AFTER, &["heads_pkey", "entries_pkey", "messages_pkey"]),
         (read::PAGE_BEFORE, &["heads_pkey", "entries_pkey", "messages_pkey"]),
         (read::INBOX, &["cursors_pkey", "heads_pkey"]),
+        (read::CONV_SEQ, &["names_pkey", "messages_pkey"]),
         (read::HEADS, &["heads_pkey"]),
         (retain::LIVE, &["messages_pkey"]),
         (retain::NAMES, &["names_by_id", "messages_pkey"]),

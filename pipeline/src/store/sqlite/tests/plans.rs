@@ -39,6 +39,7 @@ async fn every_statement_uses_its_index() {
         read::PAGE_AFTER,
         read::PAGE_BEFORE,
         read::INBOX,
+        read::CONV_SEQ,
         retain::EXPIRED,
         retain::NAMES,
         append::LAST_NUMBERS,

@@ -12,7 +12,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file tidegate/v1/message.proto.
  */
 export const file_tidegate_v1_message: GenFile = /*@__PURE__*/
-  fileDesc("Chl0aWRlZ2F0ZS92MS9tZXNzYWdlLnByb3RvEgt0aWRlZ2F0ZS52MSLrAgoDTXNnEg8KB3NlbmRfaWQYASABKAkSEwoLcmVjZWl2ZXJfaWQYAiABKAkSEAoIbG9jYWxfaWQYAyABKAkSEQoJc2VydmVyX2lkGAQgASgJEhMKC2NyZWF0ZV90aW1lGAUgASgDEhEKCXNlbmRfdGltZRgGIAEoAxILCgNzZXEYByABKAMSEAoIbXNnX3R5cGUYCCABKAUSFAoMY29udGVudF90eXBlGAkgASgFEg8KB2NvbnRlbnQYCiABKAwSDwoHaXNfcmVhZBgLIAEoCBIQCghncm91cF9pZBgPIAEoCRIQCghwbGF0Zm9ybRgQIAEoBRISCgpyZWxhdGVkX2lkGBMgASgJEhQKDGNvbnZlcnNhdGlvbhgfIAEoCRIQCghjb252X3NlcRggIAEoAxIPCgdjaGFubmVsGCEgASgJEhEKCWV4cGlyZV9hdBgiIAEoA0oECAwQD0oECBEQEkoECBIQE0oECBQQHypjCgdNc2dUeXBlEgoKBlNJTkdMRRAAEgkKBUdST1VQEAESCwoHQ0hBTk5FTBACEggKBFJFQUQQFxILCgdSRUNFSVBUEBgSEAoMTk9USUZJQ0FUSU9OEBkSCwoHU0VSVklDRRAaKmUKC0NvbnRlbnRUeXBlEgsKB0RFRkFVTFQQABIICgRURVhUEAESCQoFSU1BR0UQAhIJCgVWSURFTxADEgkKBUFVRElPEAQSCAoERklMRRAFEgkKBUVNT0pJEAYSCQoFRVJST1IQCWIGcHJvdG8z");
+  fileDesc("Chl0aWRlZ2F0ZS92MS9tZXNzYWdlLnByb3RvEgt0aWRlZ2F0ZS52MSKIAwoDTXNnEg8KB3NlbmRfaWQYASABKAkSEwoLcmVjZWl2ZXJfaWQYAiABKAkSEAoIbG9jYWxfaWQYAyABKAkSEQoJc2VydmVyX2lkGAQgASgJEhMKC2NyZWF0ZV90aW1lGAUgASgDEhEKCXNlbmRfdGltZRgGIAEoAxILCgNzZXEYByABKAMSEAoIbXNnX3R5cGUYCCABKAUSFAoMY29udGVudF90eXBlGAkgASgFEg8KB2NvbnRlbnQYCiABKAwSDwoHaXNfcmVhZBgLIAEoCBIQCghncm91cF9pZBgPIAEoCRIQCghwbGF0Zm9ybRgQIAEoBRIQCghuaWNrbmFtZRgSIAEoCRISCgpyZWxhdGVkX2lkGBMgASgJEhQKDGNvbnZlcnNhdGlvbhgfIAEoCRIQCghjb252X3NlcRggIAEoAxIPCgdjaGFubmVsGCEgASgJEhEKCWV4cGlyZV9hdBgiIAEoAxIPCgdzYWlkX2F0GCMgASgJSgQIDBAPSgQIERASSgQIFBAfKmMKB01zZ1R5cGUSCgoGU0lOR0xFEAASCQoFR1JPVVAQARILCgdDSEFOTkVMEAISCAoEUkVBRBAXEgsKB1JFQ0VJUFQQGBIQCgxOT1RJRklDQVRJT04QGRILCgdTRVJWSUNFEBoqZQoLQ29udGVudFR5cGUSCwoHREVGQVVMVBAAEggKBFRFWFQQARIJCgVJTUFHRRACEgkKBVZJREVPEAMSCQoFQVVESU8QBBIICgRGSUxFEAUSCQoFRU1PSkkQBhIJCgVFUlJPUhAJYgZwcm90bzM");
 
 /**
  * A message as clients send and receive it. Exactly one of receiver_id, group_id and channel is set by the sender and
@@ -113,6 +113,13 @@ export type Msg = Message<"tidegate.v1.Msg"> & {
   platform: number;
 
   /**
+   * backends: the name under which the sender is to be shown; ignored when a client sets it
+   *
+   * @generated from field: string nickname = 18;
+   */
+  nickname: string;
+
+  /**
    * an application's reference to another message
    *
    * @generated from field: string related_id = 19;
@@ -146,6 +153,13 @@ export type Msg = Message<"tidegate.v1.Msg"> & {
    * @generated from field: int64 expire_at = 34;
    */
   expireAt: bigint;
+
+  /**
+   * backends: when it was said, in words of their own; ignored when a client sets it
+   *
+   * @generated from field: string said_at = 35;
+   */
+  saidAt: string;
 };
 
 /**
