@@ -31,9 +31,9 @@ impl Burst {
         let (mut first, mut bodies, mut bytes) = (0, Vec::new(), 0);
         for (seq, body) in messages {
             let length = body.bytes().len();
-            let follows = seq == if first == 0 { 0 } else { first + bodies.len() as u64 };
-            let fits = bodies.len() < MAX_MESSAGES && bytes + length <= MAX_BYTES;
-            if !bodies.is_empty() && !(follows && fits) {
+            let is_another = seq != if first == 0 { 0 } else { first + bodies.len() as u64 };
+            let is_full = bodies.len() == MAX_MESSAGES || bytes + length > MAX_BYTES;
+            if !bodies.is_empty() && (is_another || is_full) {
                 bursts.push(Self::new(timeline, first, std::mem::take(&mut bodies)));
                 bytes = 0;
             }

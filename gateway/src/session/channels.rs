@@ -69,14 +69,13 @@ impl<T: Transport> Session<T> {
     }
 
     /// Opens what was asked for, and reads the next pages, in turn.
-    pub(super) fn pump_subscriptions(&mut self) {
+    pub(super) fn pump_subscriptions(&mut self, now: u64) {
         if self.subscriptions.opening.is_none() && !self.subscriptions.waiting.is_empty() {
             self.open_subscriptions();
         }
-        if !self.has_room_for_page() {
+        if !self.subscriptions.is_busy() || !self.has_room_for_page() {
             return;
         }
-        let now = self.clock.now();
         for number in self.subscriptions.turns() {
             if self.subscriptions.pages.len() >= MAX_PAGES {
                 return;
