@@ -270,6 +270,34 @@ mod tests {
     }
 
     #[test]
+    fn a_busy_channel_leaves_room_to_the_next_and_marks_for_what_it_lost() {
+        let drops = Arc::new(Drops::default());
+        let mailbox = Mailbox::new(1, 1 << 20, drops.clone());
+        let body = Body::new(&[0; 30], "c", ("l", "s"), 1, 1);
+        let bursts = |seqs: std::ops::RangeInclusive<u64>| {
+            Burst::cut(&"c".into(), seqs.map(|seq| (seq, body.clone())).collect())
+        };
+        mailbox.post(1, &bursts(1..=200));
+        mailbox.post(2, &bursts(5..=6));
+        let mail = mailbox.take();
+        let counts: Vec<_> = mail
+            .posts
+            .iter()
+            .map(|posted| (posted.subscription, posted.burst.last(), posted.burst.count()))
+            .collect();
+        assert_eq!(counts, [(1, 64, 64), (1, 128, 64), (2, 6, 2)]);
+        assert_eq!((mail.channel_marks, drops.posts.get()), (vec![(1, 200)], 72));
+        mailbox.post(1, &bursts(201..=202));
+        assert_eq!(mailbox.take().posts.len(), 1, "there is room again");
+
+        let mailbox = Mailbox::new(1, 40_000, drops);
+        mailbox.post(1, &bursts(1..=64));
+        mailbox.post(1, &Burst::cut(&"c".into(), vec![(65, Body::new(&[0; 30_000], "c", ("l", "s"), 1, 1))]));
+        let mail = mailbox.take();
+        assert_eq!((mail.posts.len(), mail.channel_marks), (1, vec![(1, 65)]), "bytes are bounded too");
+    }
+
+    #[test]
     fn what_is_stored_nowhere_is_taken_or_refused() {
         let drops = Arc::new(Drops::default());
         let mailbox = Mailbox::new(1, 1_000, drops.clone());

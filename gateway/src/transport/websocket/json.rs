@@ -79,10 +79,36 @@ const NO_FRAME: &str = "the text is no ClientFrame in JSON";
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use prost::Message as _;
+    use tidegate_proto::v1::Msg;
+
     use super::*;
+    use crate::transport::websocket::output::Framing;
 
     fn event(text: &'static str) -> Event {
         message(&Incoming::Text(text.into())).unwrap()
+    }
+
+    #[test]
+    fn a_burst_is_its_messages_one_by_one() {
+        let msg = |seq: u64| Msg { content: format!("goal {seq}").into(), ..Msg::default() };
+        let message = |seq| (seq, Body::from_stored(&msg(seq).encode_to_vec(), seq).unwrap());
+        let timeline = "c:news".into();
+        let written = |outs: Vec<Outgoing>| {
+            let mut output = Output::new(Framing::PerMessage);
+            outs.into_iter().for_each(|out| put(&mut output, out));
+            output.live.copy_to_bytes(output.live.remaining())
+        };
+        let alone = |(seq, body)| {
+            let timeline = Arc::clone(&timeline);
+            Outgoing::Deliver { timeline, seq, body: Some(body) }
+        };
+        let apart = written((7..=9).map(message).map(alone).collect());
+        let bursts = Burst::cut(&timeline, (7..=9).map(message).collect());
+        assert_eq!(written(bursts.into_iter().map(Outgoing::Burst).collect()), apart);
+        assert_eq!(apart.windows(5).filter(|text| text == b"goal ").count(), 3);
     }
 
     #[test]
