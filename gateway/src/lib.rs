@@ -4,6 +4,7 @@
 
 pub mod admission;
 pub mod auth;
+pub mod burst;
 pub mod channels;
 pub mod feed;
 pub mod gateway;

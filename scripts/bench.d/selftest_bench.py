@@ -2,6 +2,7 @@
 
 import unittest
 
+import columns
 import metrics
 import split
 import store
@@ -57,6 +58,13 @@ class Reckoning(unittest.TestCase):
         self.assertEqual(tables.cell([3000.0, 1000.0, 2000.0], 0), "2,000 [1,000–3,000]")
         self.assertEqual(tables.cell([1.001, 1.002], 2), "1.00")
         self.assertEqual(tables.cell([None], 1), "–")
+
+    def test_a_fanout_s_columns_are_each_from_their_figure(self):
+        result = {"deliveries_per_second": 50_000.4, "deliveries_per_server_cpu_second": 102_000.0,
+                  "server_cpu_us_per_delivery": 9.8, "client_cpu_us_per_delivery": 3.21, "messages_per_write": 1.0,
+                  "delivered_us": {"p50": 4_600, "p99": 9_100}, "lost": 1, "doubled": 2, "reordered": 4, "misplaced": 8}
+        cells = [tables.cell([value(result)], digits) for _, value, digits in columns.FANOUT]
+        self.assertEqual(cells, ["50,000", "102,000", "9.80", "3.21", "1.0", "4.60", "9.10", "15"])
 
     def test_the_store_s_figures_are_each_from_their_line(self):
         expected = ["8,000", "7,000", "50.1", "70.2", "6,000", "0.52", "4.01", "0.64", "26.10", "300", "62.0"]

@@ -14,7 +14,9 @@ pub(crate) enum Bench {
     Idle(Idle),
     /// Pairs of users: receipt and end-to-end latency, messages per second, server CPU per message
     Direct(Direct),
-    /// One sender to many users, who get direct messages in turn (there are no channels yet)
+    /// One sender to many users, who get direct messages in turn
+    Spread(Spread),
+    /// One channel, one publisher, many subscribers: deliveries for each second of the server's CPU
     Fanout(Fanout),
     /// One sender to many users by signals, past log and store: what the gateway alone costs
     Signals(Signals),
@@ -115,7 +117,7 @@ pub(crate) struct Direct {
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct Fanout {
+pub(crate) struct Spread {
     /// How many recipients
     #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub(crate) users: u32,
@@ -126,6 +128,20 @@ pub(crate) struct Fanout {
     /// everything
     #[arg(long, value_name = "USERS", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=100))]
     pub(crate) slow: u32,
+    #[command(flatten)]
+    pub(crate) load: Load,
+    #[command(flatten)]
+    pub(crate) common: Common,
+}
+
+#[derive(Debug, Args)]
+#[command(mut_arg("rate", |rate| rate.default_value("50")))]
+#[command(mut_arg("outstanding", |most| most.help("Closed loop instead: so many messages are always on their way to the last subscriber")))]
+pub(crate) struct Fanout {
+    /// How many subscribers. They are no whole clients: they acknowledge nothing and read no more of a message than
+    /// they check
+    #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(crate) subs: u32,
     #[command(flatten)]
     pub(crate) load: Load,
     #[command(flatten)]

@@ -23,6 +23,10 @@ pub(super) struct Faults {
 impl Checker {
     /// A message has arrived; whether it is the first time.
     pub(super) fn note(&mut self, number: u64) -> bool {
+        if number == self.contiguous && self.above.is_empty() {
+            (self.contiguous, self.end) = (number + 1, number + 1);
+            return true;
+        }
         if number < self.contiguous || !self.above.insert(number) {
             self.faults.doubled += 1;
             return false;

@@ -1,14 +1,16 @@
 //! Many clients in one process: who they are, and how they connect together.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, anyhow};
-use tidegate_client::{Client, Config, ConnectError, Endpoint, Events, ReadRate, Start, Transport, Trust};
+use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
+use tidegate_client::{
+    Client, Config, ConnectError, Endpoint, Events, Raw, ReadRate, Start, Transport, Trust,
+};
 use tidegate_gateway::auth::Signer;
 use tidegate_proto::id::UserId;
-use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
 
 use super::args::Wire;
 use super::server::Server;
@@ -84,6 +86,11 @@ impl Crowd {
         format!("bench-{:08x}-{number}", self.inner.run)
     }
 
+    /// The name of this run's channel.
+    pub(super) fn channel(&self) -> String {
+        format!("bench/{:08x}", self.inner.run)
+    }
+
     /// How that user's client connects.
     pub(super) fn config(&self, number: usize) -> anyhow::Result<Config> {
         let name = self.user(number);
@@ -122,33 +129,43 @@ impl Crowd {
 
     /// Connects the first `count` users, a few at a time.
     pub(super) async fn connect(&self, count: usize) -> anyhow::Result<Vec<Member>> {
-        let room = Arc::new(Semaphore::new(AT_A_TIME));
-        let mut joining = JoinSet::new();
-        for number in 0..count {
-            let (crowd, room) = (self.clone(), room.clone());
-            joining.spawn(async move {
-                let _turn = room.acquire_owned().await?;
-                let config = crowd.config(number)?;
-                let (member, _) = connect(&config, Duration::from_secs(30)).await?;
-                anyhow::Ok((number, member))
-            });
-        }
-        let mut members: Vec<Option<Member>> = (0..count).map(|_| None).collect();
-        while let Some(joined) = joining.join_next().await {
-            let (number, member) = joined.context("a connecting client panicked")??;
-            members[number] = Some(member);
-        }
-        Ok(members.into_iter().flatten().collect())
+        self.gather(0..count, async |config| Ok(connect(&config, CONNECT_LIMIT).await?.0)).await
+    }
+
+    /// Bare sessions of the users of these numbers, made likewise.
+    pub(super) async fn connect_raw(&self, numbers: Range<usize>) -> anyhow::Result<Vec<Raw>> {
+        let open =
+            async |config: Config| anyhow::Ok(persist(CONNECT_LIMIT, || Raw::open(config.clone())).await?.0);
+        self.gather(numbers, open).await
+    }
+
+    async fn gather<M>(
+        &self,
+        numbers: Range<usize>,
+        begin: impl AsyncFn(Config) -> anyhow::Result<M>,
+    ) -> anyhow::Result<Vec<M>> {
+        let begin = &begin;
+        let joining = numbers.map(|number| async move { begin(self.config(number)?).await });
+        stream::iter(joining).buffered(AT_A_TIME).try_collect().await
     }
 }
 
 /// Connects, again and again within `limit`; also says how often it failed.
 pub(super) async fn connect(config: &Config, limit: Duration) -> anyhow::Result<(Member, u32)> {
+    let ((client, events), failures) = persist(limit, || Box::pin(Client::connect(config.clone()))).await?;
+    Ok((Member { client, events }, failures))
+}
+
+/// Tries again and again within `limit`; also says how often it failed.
+async fn persist<M, F>(limit: Duration, attempt: impl Fn() -> F) -> anyhow::Result<(M, u32)>
+where
+    F: Future<Output = Result<M, ConnectError>>,
+{
     let until = tokio::time::Instant::now() + limit;
     let mut failures = 0;
     loop {
-        match Box::pin(Client::connect(config.clone())).await {
-            Ok((client, events)) => return Ok((Member { client, events }, failures)),
+        match attempt().await {
+            Ok(member) => return Ok((member, failures)),
             Err(error) if is_passing(&error) && tokio::time::Instant::now() < until => {
                 failures += 1;
                 // As the client itself does between its attempts.
@@ -174,6 +191,7 @@ const AT_A_TIME: usize = 32;
 /// Connections on one UDP socket: neither its one driver task nor its buffer should be what is measured. A real client
 /// has a socket of its own.
 const PER_ENDPOINT: usize = 50;
+const CONNECT_LIMIT: Duration = Duration::from_secs(30);
 const TOKEN_LIFE: Duration = Duration::from_secs(24 * 3600);
 
 #[cfg(test)]

@@ -6,7 +6,6 @@ use anyhow::Context as _;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use tidegate_client::Client;
-use tidegate_client::v1::Msg;
 use tokio::time::timeout;
 
 use super::flow::Target;
@@ -21,10 +20,9 @@ pub(super) async fn fill(
 ) -> anyhow::Result<()> {
     let mut receipts = FuturesUnordered::new();
     for number in 0..messages {
-        for Target { stream, user } in targets {
-            let content = Stamp { stream: *stream, number, due: Duration::ZERO }.content(bytes).into();
-            let msg = Msg { receiver_id: user.clone(), content, ..Msg::default() };
-            let mut handle = sender.send(msg).await?;
+        for Target { stream, to } in targets {
+            let content = Stamp { stream: *stream, number, due: Duration::ZERO }.content(bytes);
+            let mut handle = sender.send(to.msg(content)).await?;
             receipts.push(async move { handle.stored().await });
             while receipts.len() >= UNDER_WAY {
                 let stored = timeout(RECEIPT_LIMIT, receipts.next()).await;

@@ -10,7 +10,7 @@ use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use tidegate_client::v1::Msg;
 use tidegate_client::{Client, Event, Events, SendError, SendHandle};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::time::timeout_at;
 
 use super::checker::Checker;
@@ -20,8 +20,8 @@ use super::payload::Stamp;
 /// What all tasks of a run have seen. Latencies are of what was due in the measured time.
 #[derive(Debug)]
 pub(super) struct Tally {
-    begin: Instant,
-    measured: std::ops::Range<Instant>,
+    pub(super) begin: Instant,
+    pub(super) measured: std::ops::Range<Instant>,
     pub(super) accepted: Latency,
     pub(super) stored: Latency,
     pub(super) delivered: Latency,
@@ -38,7 +38,14 @@ pub(super) struct Tally {
 #[derive(Debug, Clone)]
 pub(super) struct Target {
     pub(super) stream: u32,
-    pub(super) user: String,
+    pub(super) to: To,
+}
+
+/// Whom a message is for.
+#[derive(Debug, Clone)]
+pub(super) enum To {
+    User(String),
+    Channel(String),
 }
 
 /// When a sender sends.
@@ -48,6 +55,19 @@ pub(super) enum Pace {
     Open(mpsc::Receiver<Instant>),
     /// So many are always under way, until then.
     Closed(usize, Instant),
+    /// When there is room for another one, until then; a permit comes back when a message is everywhere.
+    Room(Arc<Semaphore>, Instant),
+}
+
+impl To {
+    /// A message with this content.
+    pub(super) fn msg(&self, content: Vec<u8>) -> Msg {
+        let content = content.into();
+        match self {
+            Self::User(user) => Msg { receiver_id: user.clone(), content, ..Msg::default() },
+            Self::Channel(channel) => Msg { channel: channel.clone(), content, ..Msg::default() },
+        }
+    }
 }
 
 impl Tally {
@@ -66,7 +86,7 @@ impl Tally {
         }
     }
 
-    fn record(&self, latency: &Latency, due: Instant) {
+    pub(super) fn record(&self, latency: &Latency, due: Instant) {
         if self.measured.contains(&due) {
             latency.record(due.elapsed());
         }
@@ -81,6 +101,10 @@ impl Pace {
             Self::Closed(_, until) if Instant::now() >= *until => None,
             Self::Closed(most, _) if under_way < *most => Some(Instant::now()),
             Self::Closed(..) => std::future::pending().await,
+            Self::Room(room, until) => {
+                timeout_at((*until).into(), room.acquire()).await.ok()?.ok()?.forget();
+                Some(Instant::now())
+            }
         }
     }
 }
@@ -124,9 +148,7 @@ async fn send_all<F: Future<Output = ()>>(
         let Some(due) = due else { break };
         let target = &targets[turn];
         let stamp = Stamp { stream: target.stream, number: counts[turn], due: due - tally.begin };
-        let content = stamp.content(bytes).into();
-        let msg = Msg { receiver_id: target.user.clone(), content, ..Msg::default() };
-        let mut sending = pin!(client.send(msg));
+        let mut sending = pin!(client.send(target.to.msg(stamp.content(bytes))));
         // Receipts are noted also while this one waits for room.
         let handle = loop {
             tokio::select! {

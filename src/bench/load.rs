@@ -1,4 +1,4 @@
-//! `bench direct` and `bench fanout`: senders, recipients, a load, and what it costs the server.
+//! `bench direct` and `bench spread`: senders, recipients, a load, and what it costs the server.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -11,11 +11,11 @@ use tidegate_client::{Client, ReadRate};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::args::{Direct, Fanout, Load, Wire};
+use super::args::{Direct, Load, Spread, Wire};
 use super::checker::{Checker, Faults};
 use super::crowd::{Crowd, Member};
 use super::fill::fill;
-use super::flow::{Inbound, Pace, Tally, Target, send};
+use super::flow::{Inbound, Pace, Tally, Target, To, send};
 use super::process::Cpu;
 use super::report::Report;
 use super::server::Server;
@@ -25,7 +25,7 @@ use super::{Outcome, pacer, process};
 pub(super) async fn direct(command: &Direct, server: &Server) -> anyhow::Result<Outcome> {
     let pairs = command.pairs as usize;
     let crowd = Crowd::new(server, command.common.transport, 2 * pairs)?.senders(pairs);
-    let target = |pair: usize| vec![Target { stream: stream(pair), user: crowd.user(pairs + pair) }];
+    let target = |pair: usize| vec![Target { stream: stream(pair), to: To::User(crowd.user(pairs + pair)) }];
     let plan = Plan {
         bench: "direct",
         wire: command.common.transport,
@@ -39,16 +39,18 @@ pub(super) async fn direct(command: &Direct, server: &Server) -> anyhow::Result<
 }
 
 /// One sender has all recipients, in turn.
-pub(super) async fn fanout(command: &Fanout, server: &Server) -> anyhow::Result<Outcome> {
+pub(super) async fn spread(command: &Spread, server: &Server) -> anyhow::Result<Outcome> {
     let (users, slow) = (command.users as usize, command.slow as usize);
     ensure!(slow < users, "--slow must be less than --users");
     let rate = ReadRate::default();
     let slow_from = (slow > 0).then(|| (1 + users - slow, rate.clone()));
     let crowd = Crowd::with_slow(server, command.common.transport, users + 1, slow_from)?;
     let plan = Plan {
-        bench: "fanout",
+        bench: "spread",
         wire: command.common.transport,
-        targets: vec![(0..users).map(|n| Target { stream: stream(n), user: crowd.user(n + 1) }).collect()],
+        targets: vec![
+            (0..users).map(|n| Target { stream: stream(n), to: To::User(crowd.user(n + 1)) }).collect(),
+        ],
         recipients: users,
         slow,
         rate,
@@ -202,7 +204,7 @@ impl Run<'_> {
         for ((client, targets), pace) in self.senders.iter().zip(targets).zip(paces) {
             let of_turn = |target: &Target| Target {
                 stream: target.stream + stream(turn * recipients),
-                user: target.user.clone(),
+                to: target.to.clone(),
             };
             let targets = targets.iter().map(of_turn).collect();
             sending.spawn(send(client.clone(), targets, load.bytes as usize, pace, limit, tally.clone()));
@@ -216,7 +218,7 @@ impl Run<'_> {
         let all = targets.iter().flatten();
         let of_slow = |target: &Target| Target {
             stream: target.stream + stream(turn * recipients),
-            user: target.user.clone(),
+            to: target.to.clone(),
         };
         let targets: Vec<Target> = all.skip(recipients - slow).map(of_slow).collect();
         fill(&self.senders[0], &targets, messages, BACKLOG_CONTENT_BYTES).await?;
@@ -269,7 +271,7 @@ pub(super) async fn measure(server: &Server, measured: Range<Instant>) -> anyhow
 }
 
 /// Waits until everything sent has come, and a little for what comes twice; what has not come in time is lost.
-async fn all_received(tally: &Tally, limit: Duration) {
+pub(super) async fn all_received(tally: &Tally, limit: Duration) {
     let until = Instant::now() + limit;
     while tally.received.load(Ordering::Relaxed) < tally.sent.load(Ordering::Relaxed)
         && Instant::now() < until

@@ -4,6 +4,7 @@
 pub(crate) mod args;
 mod checker;
 mod crowd;
+mod fanout;
 mod fill;
 mod flow;
 mod idle;
@@ -16,6 +17,7 @@ mod report;
 mod resume;
 mod server;
 mod signals;
+mod subscriber;
 
 use std::time::Duration;
 
@@ -37,7 +39,8 @@ pub(crate) fn run(command: &Bench) -> anyhow::Result<()> {
         match command {
             Bench::Idle(idle) => idle::run(idle, &server).await,
             Bench::Direct(direct) => load::direct(direct, &server).await,
-            Bench::Fanout(fanout) => load::fanout(fanout, &server).await,
+            Bench::Spread(spread) => load::spread(spread, &server).await,
+            Bench::Fanout(fanout) => fanout::run(fanout, &server).await,
             Bench::Signals(signals) => signals::run(signals, &server).await,
             Bench::Resume(resume) => resume::run(resume, &server).await,
         }
@@ -72,7 +75,8 @@ fn needs(command: &Bench) -> (&Common, u32) {
     match command {
         Bench::Idle(idle) => (&idle.common, idle.connections),
         Bench::Direct(direct) => (&direct.common, direct.pairs.saturating_mul(2)),
-        Bench::Fanout(fanout) => (&fanout.common, fanout.users.saturating_add(1)),
+        Bench::Spread(spread) => (&spread.common, spread.users.saturating_add(1)),
+        Bench::Fanout(fanout) => (&fanout.common, fanout.subs.saturating_add(1)),
         Bench::Signals(signals) => (&signals.common, signals.users.saturating_add(1)),
         Bench::Resume(resume) => (&resume.common, resume.clients.saturating_add(1)),
     }

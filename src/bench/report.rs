@@ -1,4 +1,4 @@
-//! What `bench direct` and `bench fanout` say: as JSON, and for people.
+//! What `bench direct` and `bench spread` say: as JSON, and for people.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;

@@ -14,7 +14,7 @@ use super::args::{Resume, Wire};
 use super::checker::{Checker, Faults};
 use super::crowd::{Crowd, Member, connect};
 use super::fill::fill;
-use super::flow::Target;
+use super::flow::{Target, To};
 use super::latency::{Latency, Quantiles};
 use super::payload::Stamp;
 use super::server::Server;
@@ -67,7 +67,8 @@ pub(super) async fn run(command: &Resume, server: &Server) -> anyhow::Result<Out
     let mut members = crowd.connect(count + 1).await?;
     let sender = members.pop().context("there is no sender")?;
     leave(members).await?;
-    let targets: Vec<Target> = (0..count).map(|user| Target { stream: 0, user: crowd.user(user) }).collect();
+    let targets: Vec<Target> =
+        (0..count).map(|user| Target { stream: 0, to: To::User(crowd.user(user)) }).collect();
     fill(&sender.client, &targets, command.messages.into(), CONTENT_BYTES).await?;
 
     let seen = Arc::new(Seen {

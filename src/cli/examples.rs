@@ -101,8 +101,10 @@ Examples:
   tidegate bench idle --connections 5000 --transport wt
   tidegate bench direct --pairs 100 --rate 5000 --transport quic
   tidegate bench direct --pairs 100 --outstanding 1 --transport ws
-  tidegate bench fanout --users 1000 --rate 5000
-  tidegate bench fanout --users 1000 --slow 10
+  tidegate bench spread --users 1000 --rate 5000
+  tidegate bench spread --users 1000 --slow 10
+  tidegate bench fanout --subs 1000 --rate 50 --transport ws
+  tidegate bench fanout --subs 1000 --outstanding 16
   tidegate bench resume --clients 1000 --messages 10
   tidegate bench direct --server localhost:4433 --data tidegate-data
 

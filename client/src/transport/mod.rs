@@ -68,9 +68,14 @@ pub enum LinkError {
 impl Link {
     /// The next frame. With `welcomed` false only the control stream is read.
     pub(crate) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Result<ServerFrame, LinkError>> {
+        self.poll_bytes(cx).map(|bytes| decode(&bytes?))
+    }
+
+    /// The next frame as it came, without its length.
+    pub(crate) fn poll_bytes(&mut self, cx: &mut Context<'_>) -> Poll<Result<Bytes, LinkError>> {
         match self {
-            Self::Streams(streams) => streams.poll_frame(cx),
-            Self::WebSocket(socket) => socket.poll_frame(cx),
+            Self::Streams(streams) => streams.poll_bytes(cx),
+            Self::WebSocket(socket) => socket.poll_bytes(cx),
         }
     }
 
@@ -99,6 +104,15 @@ impl Link {
         match self {
             Self::Streams(streams) => streams.start_lanes(),
             Self::WebSocket(_) => {}
+        }
+    }
+
+    /// How many WebSocket messages have come, or STREAM frames of QUIC: what the server wrote at once is in one of
+    /// them, or in one for each packet.
+    pub(crate) fn pieces(&self) -> u64 {
+        match self {
+            Self::Streams(streams) => streams.stream_frames(),
+            Self::WebSocket(socket) => socket.messages(),
         }
     }
 

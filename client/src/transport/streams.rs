@@ -10,10 +10,10 @@ use futures_util::Stream;
 use futures_util::stream;
 use quinn::{VarInt, WriteError};
 use tidegate_proto::limits::MAX_DATAGRAM_BYTES;
-use tidegate_proto::v1::{CloseCode, ServerFrame};
+use tidegate_proto::v1::CloseCode;
 
+use super::LinkError;
 use super::inbound::{Inbound, Incoming, Next, Role};
-use super::{LinkError, decode};
 use crate::read_rate::Throttle;
 
 /// The parts of an open connection.
@@ -76,18 +76,18 @@ impl Streams {
 
     /// Asks every source in turn; a stream has its turn for so many bytes. Pending only when all of them were asked
     /// and have nothing.
-    pub(crate) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Result<ServerFrame, LinkError>> {
+    pub(crate) fn poll_bytes(&mut self, cx: &mut Context<'_>) -> Poll<Result<Bytes, LinkError>> {
         let mut all_asked = self.turn == 0;
         loop {
             let more = match self.poll_inbound(cx) {
-                Ok(Next::Frame(frame)) => return Poll::Ready(decode(&frame)),
+                Ok(Next::Frame(frame)) => return Poll::Ready(Ok(frame)),
                 Ok(Next::Later) => true,
                 Ok(Next::None) => false,
                 Err(error) => return Poll::Ready(Err(error)),
             };
             self.turn = 0;
             if let Poll::Ready(Some(datagram)) = poll_source(&mut self.datagrams, cx) {
-                return Poll::Ready(datagram.and_then(|frame| decode(&frame)));
+                return Poll::Ready(datagram);
             }
             let accepted = self.accept(cx);
             if all_asked && !accepted && !more {
@@ -107,6 +107,10 @@ impl Streams {
             out.advance(written);
         }
         Poll::Ready(Ok(()))
+    }
+
+    pub(crate) fn stream_frames(&self) -> u64 {
+        self.connection.stream_frames()
     }
 
     pub(crate) fn has_datagrams(&self) -> bool {
@@ -190,6 +194,14 @@ impl Connection {
             Self::Quic(connection) => connection.close(VarInt::from_u32(code), b""),
             Self::WebTransport(connection) => connection.close(wtransport::VarInt::from_u32(code), b""),
         }
+    }
+
+    fn stream_frames(&self) -> u64 {
+        let stats = match self {
+            Self::Quic(connection) => connection.stats(),
+            Self::WebTransport(connection) => connection.quic_connection().stats(),
+        };
+        stats.frame_rx.stream
     }
 
     fn max_datagram_bytes(&self) -> Option<usize> {

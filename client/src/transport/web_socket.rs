@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use futures_util::{Sink, Stream};
 use http::header::SEC_WEBSOCKET_PROTOCOL;
 use http::{HeaderValue, Uri};
@@ -13,14 +13,14 @@ use rustls_pki_types::ServerName;
 use tidegate_proto::SUBPROTOCOL;
 use tidegate_proto::framing::split_frame;
 use tidegate_proto::limits::MAX_FRAME_BYTES;
-use tidegate_proto::v1::{CloseCode, ServerFrame};
+use tidegate_proto::v1::CloseCode;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpSocket, TcpStream, lookup_host};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_websockets::{ClientBuilder, Limits, Message, WebSocketStream};
 
-use super::{Link, LinkError, decode};
+use super::{Link, LinkError};
 use crate::config::BoxError;
 use crate::read_rate::Throttle;
 
@@ -30,6 +30,8 @@ pub(crate) struct Socket {
     stream: WebSocketStream<Io>,
     /// What is left of the last message.
     buffer: BytesMut,
+    /// Binary ones that have come.
+    messages: u64,
     finished: bool,
 }
 
@@ -110,17 +112,21 @@ fn limits() -> Limits {
 
 impl Socket {
     fn new(stream: WebSocketStream<Io>) -> Self {
-        Self { stream, buffer: BytesMut::new(), finished: false }
+        Self { stream, buffer: BytesMut::new(), messages: 0, finished: false }
     }
 
     pub(crate) fn throttle(&mut self, throttle: Throttle) {
         self.stream.get_mut().throttle = throttle;
     }
 
-    pub(crate) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Result<ServerFrame, LinkError>> {
+    pub(crate) fn messages(&self) -> u64 {
+        self.messages
+    }
+
+    pub(crate) fn poll_bytes(&mut self, cx: &mut Context<'_>) -> Poll<Result<Bytes, LinkError>> {
         loop {
             if let Some(frame) = split_frame(&mut self.buffer, MAX_FRAME_BYTES)? {
-                return Poll::Ready(decode(&frame));
+                return Poll::Ready(Ok(frame));
             }
             if !self.buffer.is_empty() {
                 return Poll::Ready(Err(LinkError::Protocol("a message ends within a frame")));
@@ -138,6 +144,7 @@ impl Socket {
                 return Poll::Ready(Err(LinkError::Protocol("a text message")));
             }
             if message.is_binary() {
+                self.messages += 1;
                 self.buffer = message.into_payload().into();
             }
         }

@@ -8,11 +8,13 @@ use prometheus_client::metrics::counter::Counter;
 use tidegate_pipeline::body::Body;
 use tidegate_pipeline::pusher::link::Post;
 use tidegate_proto::id::ChannelName;
+use tidegate_proto::timeline::Timeline;
 use tokio::sync::Notify;
 use tokio::task::yield_now;
 use tokio_util::sync::CancellationToken;
 
 use super::Channels;
+use crate::burst::Burst;
 
 /// Messages that wait to be handed to subscribers.
 #[derive(Debug)]
@@ -74,7 +76,7 @@ impl Channels {
                     break;
                 }
                 for (channel, posts) in by_channel(posts) {
-                    self.hand(&channel, &posts).await;
+                    self.hand(&channel, posts).await;
                 }
                 marks.iter().for_each(|(channel, head)| self.mark(channel, *head));
             }
@@ -83,11 +85,12 @@ impl Channels {
 
     /// All that waits of a channel goes to each subscriber at once, so that he is woken once. Others have their turn
     /// meanwhile.
-    async fn hand(&self, channel: &ChannelName, posts: &[(u64, Body)]) {
+    async fn hand(&self, channel: &ChannelName, posts: Vec<(u64, Body)>) {
         let Some(subscribers) = self.snapshot(channel) else { return };
+        let bursts = Burst::cut(&Timeline::channel(channel).as_str().into(), posts);
         for some in subscribers.chunks(AT_ONCE) {
             for (number, mailbox) in some {
-                mailbox.post(*number, posts);
+                mailbox.post(*number, &bursts);
             }
             yield_now().await;
         }

@@ -76,6 +76,17 @@ impl<T> Feed<T> {
         }
     }
 
+    /// Pushed entries in a row, `count` of them from `first` on: whether they may be written as they are, all of them. If
+    /// not, nothing has happened, and they are to be pushed one by one.
+    pub fn try_pass(&mut self, first: u64, count: u64) -> bool {
+        let passes = matches!(&self.state, State::Live { held, .. } if held.is_empty() && first == self.next);
+        if passes {
+            self.next += count;
+            self.head = self.head.max(self.next - 1);
+        }
+        passes
+    }
+
     /// A push up to `head` was dropped somewhere, or the store says that the head is there. Figures from the client do
     /// not belong here.
     pub fn mark(&mut self, head: u64, now: u64) {

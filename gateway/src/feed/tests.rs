@@ -9,6 +9,8 @@ use super::*;
 enum Happening {
     /// So many entries are stored; bit n says whether the push of the nth arrives, `cross` swaps the last two.
     Stored { count: u8, arrives: u8, cross: bool },
+    /// So many are stored and their pushes arrive as one, with those of so many before them once more.
+    StoredTogether { count: u8, again: u8 },
     /// A push of an old or new entry arrives again.
     PushedAgain(u64),
     /// The link was full: a mark with the head.
@@ -32,6 +34,7 @@ enum Happening {
 fn happening() -> impl Strategy<Value = Happening> {
     prop_oneof![
         4 => (0u8..8, any::<u8>(), any::<bool>()).prop_map(|(count, arrives, cross)| Happening::Stored { count, arrives, cross }),
+        3 => (1u8..8, prop_oneof![3 => Just(0u8), 1 => 1u8..5]).prop_map(|(count, again)| Happening::StoredTogether { count, again }),
         1 => (1u64..300).prop_map(Happening::PushedAgain),
         1 => Just(Happening::Mark),
         1 => Just(Happening::HeadCheck),
@@ -62,6 +65,15 @@ impl World {
         let mut out = Vec::new();
         self.feed.push(seq, seq, self.now, &mut out);
         self.receive(&out);
+    }
+
+    fn push_together(&mut self, seqs: std::ops::RangeInclusive<u64>) {
+        if self.feed.try_pass(*seqs.start(), seqs.end() - seqs.start() + 1) {
+            let all: Vec<_> = seqs.map(|seq| (seq, seq)).collect();
+            self.receive(&all);
+        } else {
+            seqs.for_each(|seq| self.push(seq));
+        }
     }
 
     fn receive(&mut self, out: &[(u64, u64)]) {
@@ -104,6 +116,11 @@ impl World {
                     pushed.swap(len - 2, len - 1);
                 }
                 pushed.into_iter().for_each(|seq| self.push(seq));
+            }
+            Happening::StoredTogether { count, again } => {
+                let first = (self.head + 1).saturating_sub(u64::from(again)).max(1);
+                self.head += u64::from(count);
+                self.push_together(first..=self.head);
             }
             Happening::PushedAgain(seq) if seq <= self.head => self.push(seq),
             Happening::PushedAgain(_) => {}
@@ -164,6 +181,18 @@ fn a_crossed_push_is_held_and_not_read_from_the_store() {
     feed.push(1, 'a', 24, &mut out);
     assert_eq!(out, [(1, 'a'), (2, 'b')]);
     assert_eq!(feed.deadline(), None);
+}
+
+#[test]
+fn only_what_comes_next_of_a_live_feed_passes_as_it_is() {
+    let mut feed = Feed::new(4, 4);
+    assert!(!feed.try_pass(4, 2) && !feed.try_pass(6, 2));
+    assert!(feed.try_pass(5, 3));
+    assert_eq!((feed.sent(), feed.head()), (7, 7));
+    feed.push(9, (), 0, &mut Vec::new());
+    assert!(!feed.try_pass(8, 1), "one is held that comes after it");
+    feed.outbox_full(0);
+    assert!(!feed.try_pass(8, 1));
 }
 
 #[test]

@@ -10,6 +10,8 @@ use tidegate_pipeline::log::{Answer, Answers};
 use tidegate_proto::v1::{CloseCode, Receipt, Signal};
 use tokio::sync::Notify;
 
+use crate::burst::Burst;
+
 /// What waits for a session. Others put in, the session takes out.
 #[derive(Debug)]
 pub struct Mailbox {
@@ -39,6 +41,8 @@ pub struct Drops {
 struct Inner {
     mail: Mail,
     bytes: usize,
+    /// Messages in posts.
+    posted: u64,
     /// Of posts: a busy channel leaves the inbox its room.
     post_bytes: usize,
 }
@@ -55,7 +59,7 @@ pub struct Mail {
     /// Messages that are stored nowhere.
     pub passing: Vec<Body>,
     /// Messages of channels; in each channel they come in order.
-    pub posts: VecDeque<Posted>,
+    pub posts: Vec<Posted>,
     /// Channels that have at least that head, by the session's number for the subscription: posts were dropped, or may
     /// have been.
     pub channel_marks: Vec<(u32, u64)>,
@@ -78,15 +82,13 @@ pub struct Pushed {
     pub own: bool,
 }
 
-/// A message of a channel posted to a subscriber.
+/// Messages of a channel posted to a subscriber.
 #[derive(Debug)]
 pub struct Posted {
     /// The session's number for the subscription.
     pub subscription: u32,
-    /// Its seq in the channel; 0: it is stored nowhere.
-    pub seq: u64,
-    /// The message.
-    pub body: Body,
+    /// The messages.
+    pub burst: Arc<Burst>,
 }
 
 /// Why a session is told to end.
@@ -120,7 +122,7 @@ impl Mailbox {
     /// Takes out all there is.
     pub fn take(&self) -> Mail {
         let mut inner = self.inner.lock();
-        (inner.bytes, inner.post_bytes) = (0, 0);
+        (inner.bytes, inner.posted, inner.post_bytes) = (0, 0, 0);
         std::mem::take(&mut inner.mail)
     }
 
@@ -154,20 +156,19 @@ impl Mailbox {
         fits
     }
 
-    /// Messages of one channel, each with its seq. At once it takes half of the room at most, so that the next channel
-    /// finds some.
-    pub(crate) fn post(&self, subscription: u32, posts: &[(u64, Body)]) {
+    /// Messages of one channel. At once it takes half of the room at most, so that the next channel finds some.
+    pub(crate) fn post(&self, subscription: u32, bursts: &[Arc<Burst>]) {
         let mut inner = self.inner.lock();
-        let most = MAX_POSTS.min(inner.mail.posts.len() + MAX_POSTS / 2);
+        let most = MAX_POSTS.min(inner.posted + MAX_POSTS / 2);
         let most_bytes = self.max_bytes.min(inner.post_bytes + self.max_bytes / 2);
-        for (seq, body) in posts {
-            let bytes = body.bytes().len();
-            if inner.mail.posts.len() < most && inner.post_bytes + bytes <= most_bytes {
-                inner.post_bytes += bytes;
-                inner.mail.posts.push_back(Posted { subscription, seq: *seq, body: body.clone() });
+        for burst in bursts {
+            if inner.posted + burst.count() <= most && inner.post_bytes + burst.bytes() <= most_bytes {
+                inner.posted += burst.count();
+                inner.post_bytes += burst.bytes();
+                inner.mail.posts.push(Posted { subscription, burst: burst.clone() });
             } else {
-                self.drops.posts.inc();
-                inner.mail.mark_channel(subscription, *seq);
+                self.drops.posts.inc_by(burst.count());
+                inner.mail.mark_channel(subscription, burst.last());
             }
         }
         drop(inner);
@@ -236,7 +237,7 @@ impl Answers for Mailbox {
 /// Pushes that wait; beyond them the session reads the store.
 const MAX_PUSHES: usize = 256;
 /// Messages of channels that wait; beyond them the session reads the store.
-const MAX_POSTS: usize = 256;
+const MAX_POSTS: u64 = 256;
 /// Signals that wait; a newer one drops the oldest, which is late by then.
 const MAX_SIGNALS: usize = 32;
 /// Messages that are stored nowhere that wait; whoever sent one more is told that it was not taken.
@@ -266,6 +267,34 @@ mod tests {
         let mailbox = Mailbox::new(1, usize::MAX, drops);
         (0..1_000).for_each(|seq| mailbox.push(seq, &tiny, false));
         assert_eq!(mailbox.take().pushes.len(), MAX_PUSHES);
+    }
+
+    #[test]
+    fn a_busy_channel_leaves_room_to_the_next_and_marks_for_what_it_lost() {
+        let drops = Arc::new(Drops::default());
+        let mailbox = Mailbox::new(1, 1 << 20, drops.clone());
+        let body = Body::new(&[0; 30], "c", ("l", "s"), 1, 1);
+        let bursts = |seqs: std::ops::RangeInclusive<u64>| {
+            Burst::cut(&"c".into(), seqs.map(|seq| (seq, body.clone())).collect())
+        };
+        mailbox.post(1, &bursts(1..=200));
+        mailbox.post(2, &bursts(5..=6));
+        let mail = mailbox.take();
+        let counts: Vec<_> = mail
+            .posts
+            .iter()
+            .map(|posted| (posted.subscription, posted.burst.last(), posted.burst.count()))
+            .collect();
+        assert_eq!(counts, [(1, 64, 64), (1, 128, 64), (2, 6, 2)]);
+        assert_eq!((mail.channel_marks, drops.posts.get()), (vec![(1, 200)], 72));
+        mailbox.post(1, &bursts(201..=202));
+        assert_eq!(mailbox.take().posts.len(), 1, "there is room again");
+
+        let mailbox = Mailbox::new(1, 40_000, drops);
+        mailbox.post(1, &bursts(1..=64));
+        mailbox.post(1, &Burst::cut(&"c".into(), vec![(65, Body::new(&[0; 30_000], "c", ("l", "s"), 1, 1))]));
+        let mail = mailbox.take();
+        assert_eq!((mail.posts.len(), mail.channel_marks), (1, vec![(1, 65)]), "bytes are bounded too");
     }
 
     #[test]

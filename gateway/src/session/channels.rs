@@ -1,6 +1,6 @@
 //! What a session does about channels: subscribes, reads pages, writes what comes (docs/PROTOCOL.md "Channels").
 
-use std::collections::VecDeque;
+use std::sync::Arc;
 
 use tidegate_pipeline::store::{Bounds, Page, Range, StoreError};
 use tidegate_proto::Refusal;
@@ -15,6 +15,7 @@ use super::request::rate_limited;
 use super::subscriptions::{Done, State, Subscription};
 use super::tally::FeedTally;
 use super::worker::{Session, Work};
+use crate::burst::Burst;
 use crate::feed::{Feed, PageResult};
 use crate::gateway::{Shared, now_ms};
 use crate::hub::mailbox::Posted;
@@ -68,14 +69,13 @@ impl<T: Transport> Session<T> {
     }
 
     /// Opens what was asked for, and reads the next pages, in turn.
-    pub(super) fn pump_subscriptions(&mut self) {
+    pub(super) fn pump_subscriptions(&mut self, now: u64) {
         if self.subscriptions.opening.is_none() && !self.subscriptions.waiting.is_empty() {
             self.open_subscriptions();
         }
-        if !self.has_room_for_page() {
+        if !self.subscriptions.is_busy() || !self.has_room_for_page() {
             return;
         }
-        let now = self.clock.now();
         for number in self.subscriptions.turns() {
             if self.subscriptions.pages.len() >= MAX_PAGES {
                 return;
@@ -159,26 +159,33 @@ impl<T: Transport> Session<T> {
     }
 
     /// Messages of channels, then the marks for those that were dropped.
-    pub(super) fn on_posts(&mut self, posts: VecDeque<Posted>, marks: Vec<(u32, u64)>) {
+    pub(super) fn on_posts(&mut self, posts: Vec<Posted>, marks: Vec<(u32, u64)>) {
+        if posts.is_empty() && marks.is_empty() {
+            return;
+        }
         let (now, wall_ms) = (self.clock.now(), now_ms());
-        let mut out = Vec::new();
-        for Posted { subscription: number, seq, body } in posts {
+        for Posted { subscription: number, burst } in posts {
             let has_room = self.has_room();
             let Some(subscription) = self.subscriptions.of.get_mut(&number) else { continue };
-            let timeline = subscription.timeline.clone();
             match &mut subscription.state {
-                State::Opening { head, .. } => *head = (*head).max(seq),
-                State::Open(..) if seq == 0 && has_room => {
-                    self.gateway.parts.metrics.delivered.inc();
-                    self.transport.send(Outgoing::Deliver { timeline, seq, body: Some(body) });
+                State::Opening { head, .. } => *head = (*head).max(burst.last()),
+                State::Open(..) if burst.is_volatile() && has_room => self.write_burst(burst, None),
+                State::Open(..) if burst.is_volatile() => {
+                    self.gateway.parts.metrics.passing_behind.inc_by(burst.count());
                 }
-                State::Open(..) if seq == 0 => _ = self.gateway.parts.metrics.passing_behind.inc(),
                 State::Open(feed, _) => {
                     if !has_room {
                         feed.outbox_full(now);
                     }
-                    feed.push(seq, Entry::Msg(body), now, &mut out);
-                    self.write(&timeline, &mut out, Some(wall_ms));
+                    if feed.try_pass(burst.first(), burst.count()) {
+                        self.write_burst(burst, Some(wall_ms));
+                        continue;
+                    }
+                    let mut out = Vec::new();
+                    for (seq, body) in burst.messages() {
+                        feed.push(seq, Entry::Msg(body.clone()), now, &mut out);
+                    }
+                    self.write(burst.timeline(), &mut out, Some(wall_ms));
                     self.subscriptions.note(number);
                 }
             }
@@ -191,6 +198,19 @@ impl<T: Transport> Session<T> {
             }
             self.subscriptions.note(number);
         }
+    }
+
+    /// Gives messages to the transport as they are; `live_at`, in ms since 1970, is the time for those that are stored.
+    fn write_burst(&mut self, burst: Arc<Burst>, live_at: Option<i64>) {
+        let metrics = &self.gateway.parts.metrics;
+        metrics.delivered.inc_by(burst.count());
+        if let Some(now) = live_at {
+            for (sent, count) in burst.sent() {
+                metrics.delivery_seconds.observe_times((now - sent) as f64 / 1_000.0, *count);
+            }
+            burst.trace();
+        }
+        self.transport.send(Outgoing::Burst(burst));
     }
 
     fn on_channel_page(&mut self, number: u32, page: Result<Page, StoreError>) {

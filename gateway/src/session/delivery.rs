@@ -30,6 +30,9 @@ pub(super) enum Entry {
 impl<T: Transport> Session<T> {
     /// Pushed entries, then the mark for those that were dropped.
     pub(super) fn on_pushes(&mut self, pushes: VecDeque<Pushed>, mark: u64) {
+        if pushes.is_empty() && mark == 0 {
+            return;
+        }
         let (now, wall_ms) = (self.clock.now(), now_ms());
         let mut out = Vec::with_capacity(pushes.len());
         for Pushed { seq, body, own } in pushes {
@@ -59,11 +62,11 @@ impl<T: Transport> Session<T> {
     }
 
     /// Asks the store for the next page when the feed wants one and there is room for it.
-    pub(super) fn pump(&mut self) {
-        if !self.may_read_page() {
+    pub(super) fn pump(&mut self, now: u64) {
+        if self.feed.is_live() || !self.may_read_page() {
             return;
         }
-        let Some(after) = self.feed.try_read(self.clock.now()) else { return };
+        let Some(after) = self.feed.try_read(now) else { return };
         let (store, inbox) = (self.gateway.parts.store.clone(), Timeline::inbox(&self.identity.user));
         let max_bytes = self.gateway.parts.settings.outbox_bytes / 2;
         self.page = Some(Work::new(async move {

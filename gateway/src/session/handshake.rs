@@ -25,7 +25,7 @@ use super::rate::Rate;
 use super::subscriptions::Subscriptions;
 use super::taking::Taking;
 use super::tally::{FeedTally, Tally};
-use super::worker::{Guards, Session};
+use super::worker::{Guards, Session, expires};
 use crate::auth::Identity;
 use crate::feed::Feed;
 use crate::gateway::{Shared, now_ms, registrar};
@@ -232,6 +232,7 @@ fn welcome<T: Transport>(gateway: Arc<Shared>, mut transport: T, greeting: Greet
         subscribes: Rate::new(SUBSCRIBES_PER_SECOND, SUBSCRIBE_BURST),
         subscriptions: Subscriptions::default(),
         clock: Clock::start(),
+        expires: expires(&identity, 0),
         acked: 0,
         page: None,
         pull: None,

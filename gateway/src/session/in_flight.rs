@@ -36,6 +36,11 @@ impl InFlight {
         self.waiting.is_empty()
     }
 
+    /// Whether nothing is in flight at all.
+    pub(super) fn is_settled(&self) -> bool {
+        self.waiting.is_empty() && self.unwritten == 0
+    }
+
     /// Notes a send; the tag its answer will come with.
     pub(super) fn sent(&mut self, frame_id: u32, local_id: &str, server_id: &str, now: u64) -> u64 {
         let tag = self.next_tag;

@@ -19,7 +19,7 @@ use tidegate_proto::v1::{
 
 use super::end::{End, error_frame};
 use super::in_flight::rejected;
-use super::worker::{Session, Work};
+use super::worker::{Session, Work, expires};
 use crate::gateway::now_ms;
 use crate::transport::{Outgoing, Transport};
 
@@ -198,6 +198,7 @@ impl<T: Transport> Session<T> {
         if identity.user != self.identity.user || other_device {
             return Err(Refusal::new(Code::Unauthenticated, "the token is for another user or device"));
         }
+        self.expires = expires(&identity, self.clock.now());
         self.identity = identity;
         Ok(())
     }

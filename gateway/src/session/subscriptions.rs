@@ -92,6 +92,16 @@ impl Subscriptions {
         self.waiting.push(self.last);
     }
 
+    /// Whether a look at the store or a page is under way.
+    pub(super) fn is_working(&self) -> bool {
+        self.opening.is_some() || !self.pages.is_empty()
+    }
+
+    /// Whether a feed waits for something.
+    pub(super) fn is_busy(&self) -> bool {
+        !self.busy.is_empty()
+    }
+
     /// The next thing that is done. Cancel safe; waits for ever while nothing is being done.
     pub(super) async fn next(&mut self) -> Done {
         let Self { opening, pages, .. } = self;

@@ -38,6 +38,8 @@ pub(super) struct Session<T> {
     pub(super) device: DeviceId,
     pub(super) guards: Guards,
     pub(super) clock: Clock,
+    /// When the token does, on the session's clock.
+    pub(super) expires: u64,
     pub(super) feed: Feed<Entry>,
     pub(super) sends: InFlight,
     pub(super) messages: Rate,
@@ -113,7 +115,7 @@ impl Drop for Guards {
 
 /// Runs the session to its end; gives the connection back for its close.
 pub(super) async fn run<T: Transport>(mut session: Box<Session<T>>) -> Box<(T, End)> {
-    let mut timer = Box::pin(sleep_until(session.clock.at(session.deadline())));
+    let mut timer = Box::pin(sleep_until(session.clock.at(session.deadline(session.clock.now()))));
     let end = loop {
         if let Err(end) = session.turn(&mut timer).await {
             break end;
@@ -126,6 +128,11 @@ pub(super) async fn run<T: Transport>(mut session: Box<Session<T>>) -> Box<(T, E
     Box::new((transport, end))
 }
 
+/// When a token expires, on the clock of a session on which it is `now`.
+pub(super) fn expires(identity: &Identity, now: u64) -> u64 {
+    now + u64::try_from(identity.expires_at - now_ms()).unwrap_or(0)
+}
+
 /// Waits for work if there is some.
 async fn done<R>(work: Option<&mut Work<R>>) -> R {
     match work {
@@ -134,17 +141,28 @@ async fn done<R>(work: Option<&mut Work<R>>) -> R {
     }
 }
 
+/// The transport's next event; that something was written only if `written` is waited for. Cancel safe.
+async fn next<T: Transport>(transport: &mut T, read: bool, written: bool) -> Event {
+    loop {
+        match transport.next(read).await {
+            Event::Written if !written => {}
+            event => return event,
+        }
+    }
+}
+
 impl<T: Transport> Session<T> {
     /// One thing that happens, and what follows from it.
     async fn turn(&mut self, timer: &mut Pin<Box<Sleep>>) -> Result<(), End> {
-        self.pump();
-        self.pump_subscriptions();
+        let now = self.clock.now();
+        self.pump(now);
+        self.pump_subscriptions(now);
         self.feed_tally.note(self.feed.is_live());
-        self.look_at_taking();
-        self.arm(timer);
-        let read = self.may_read();
+        self.look_at_taking(now);
+        self.arm(timer, now);
+        let (read, written) = (self.may_read(), self.waits_for_written());
         tokio::select! {
-            event = self.transport.next(read) => self.on_event(event),
+            event = next(&mut self.transport, read, written) => self.on_event(event),
             () = self.mailbox.filled() => self.on_mail(self.mailbox.take()),
             page = done(self.page.as_mut()) => {
                 self.page = None;
@@ -162,7 +180,7 @@ impl<T: Transport> Session<T> {
                 self.append = None;
                 Ok(())
             }
-            done = self.subscriptions.next() => {
+            done = self.subscriptions.next(), if self.subscriptions.is_working() => {
                 self.on_subscriptions(done);
                 Ok(())
             }
@@ -233,7 +251,8 @@ impl<T: Transport> Session<T> {
         if now_ms() >= self.identity.expires_at {
             return Err(End::unauthenticated("the token has expired; send Refresh before it does"));
         }
-        self.look_at_taking();
+        self.expires = expires(&self.identity, now);
+        self.look_at_taking(now);
         if self.taking.is_slow(now) {
             let refusal = Refusal::new(Code::Unavailable, "the client took nothing for 60 s");
             return Err(End::refused(CloseCode::Slow, &refusal));
@@ -270,9 +289,9 @@ impl<T: Transport> Session<T> {
         self.transport.queued_bytes() < self.gateway.parts.settings.outbox_bytes
     }
 
-    fn look_at_taking(&mut self) {
+    fn look_at_taking(&mut self, now: u64) {
         let (written, waits) = (self.transport.written_bytes(), self.transport.queued_bytes() > 0);
-        self.taking.note(written, waits, self.clock.now());
+        self.taking.note(written, waits, now);
     }
 
     fn look_at_path(&mut self) {
@@ -289,10 +308,18 @@ impl<T: Transport> Session<T> {
             && self.sends.has_room(MAX_IN_FLIGHT)
     }
 
+    /// Whether something follows when the transport has written: answers that count as in flight until then, a page
+    /// that waits for room, a client that is not read meanwhile. A session that only delivers need not wake for it.
+    fn waits_for_written(&self) -> bool {
+        !self.sends.is_settled()
+            || !self.feed.is_live()
+            || self.subscriptions.is_busy()
+            || self.leaving.is_some()
+            || !self.has_room()
+    }
+
     /// When something is due, if nothing happens before.
-    fn deadline(&self) -> u64 {
-        let now = self.clock.now();
-        let lives_ms = u64::try_from(self.identity.expires_at - now_ms()).unwrap_or(0);
+    fn deadline(&self, now: u64) -> u64 {
         let leaves_at = self.leaving.as_ref().map(|(_, at)| *at);
         // A page that waits for room is asked for when something was written, not at a time.
         let feed = self.feed.deadline().filter(|_| self.feed.is_live() || self.may_read_page());
@@ -300,12 +327,12 @@ impl<T: Transport> Session<T> {
         [feed, channels, self.sends.deadline(), leaves_at, self.taking.deadline(now)]
             .into_iter()
             .flatten()
-            .fold((now + lives_ms).min(now + IDLE_CHECK_MS), u64::min)
+            .fold(self.expires.min(now + IDLE_CHECK_MS), u64::min)
     }
 
     /// Sets the timer only forward in urgency: an early wake-up costs less than arming it at each turn.
-    fn arm(&self, timer: &mut Pin<Box<Sleep>>) {
-        let deadline = self.clock.at(self.deadline());
+    fn arm(&self, timer: &mut Pin<Box<Sleep>>, now: u64) {
+        let deadline = self.clock.at(self.deadline(now));
         if timer.is_elapsed() || deadline < timer.deadline() {
             timer.as_mut().reset(deadline);
         }

@@ -19,6 +19,7 @@ use tidegate_pipeline::body::Body;
 use tidegate_proto::v1::{ClientFrame, CloseCode, Code, ServerFrame};
 
 use crate::auth::Identity;
+use crate::burst::Burst;
 
 /// A connection whose transport is set up, ready for Hello.
 pub trait Transport: Send + 'static {
@@ -168,6 +169,8 @@ pub enum Outgoing {
         /// The message; `None`: gone.
         body: Option<Body>,
     },
+    /// Messages of a channel, by the lane of their conversation.
+    Burst(std::sync::Arc<Burst>),
     /// STORED in place of the own message, by the lane of its conversation.
     Stored {
         /// Its seq in the sender's inbox.

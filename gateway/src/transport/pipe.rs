@@ -62,6 +62,7 @@ impl Transport for Pipe {
             Outgoing::Deliver { timeline, seq, body: Some(body) } => {
                 self.queue.put_deliver(&timeline, seq, &body)
             }
+            Outgoing::Burst(burst) => self.queue.put_shared(burst.frames()),
             Outgoing::Deliver { timeline, seq, body: None } => self.queue.put(&gone_frame(&timeline, seq)),
             Outgoing::Stored { seq, body } => self.queue.put(&stored_frame(seq, &body)),
         }

@@ -48,6 +48,17 @@ impl WriteQueue {
         self.len += bytes.len();
     }
 
+    /// Queues frames with their lengths that others have encoded and share.
+    pub fn put_shared(&mut self, frames: &Bytes) {
+        self.len += frames.len();
+        if frames.len() < SHARE_FROM_BYTES {
+            self.tail.extend_from_slice(frames);
+        } else {
+            self.seal();
+            self.chunks.push_back(frames.clone());
+        }
+    }
+
     /// Everything that waits as shared chunks, for writers that take shared bytes and shorten what they took; they then
     /// say how much that was ([`WriteQueue::took`]).
     pub fn chunks_mut(&mut self) -> &mut [Bytes] {

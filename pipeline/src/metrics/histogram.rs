@@ -29,10 +29,15 @@ impl Histogram {
 
     /// Counts `value`; one below 0 or none counts as 0.
     pub fn observe(&self, value: f64) {
+        self.observe_times(value, 1);
+    }
+
+    /// Counts `value` as often as it was.
+    pub fn observe_times(&self, value: f64, times: u64) {
         let value = value.max(0.0);
         let place = self.0.bounds.partition_point(|bound| *bound < value);
-        self.0.counts[place].fetch_add(1, Ordering::Relaxed);
-        self.0.sum.fetch_add((value * MILLION) as u64, Ordering::Relaxed);
+        self.0.counts[place].fetch_add(times, Ordering::Relaxed);
+        self.0.sum.fetch_add((value * MILLION) as u64 * times, Ordering::Relaxed);
     }
 
     /// Observations so far.

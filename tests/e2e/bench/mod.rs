@@ -34,7 +34,9 @@ async fn every_bench(wire: &str) {
     let bench = async |arguments: &[&str]| succeeds(&server, &[arguments, &there].concat()).await;
     closed_loop(&bench(&["direct", "--pairs", "2", "--outstanding", "2"]).await, wire);
     idle(&bench(&["idle", "--connections", "3", "--duration", "200ms"]).await, wire);
-    fanout(&bench(&["fanout", "--users", "4", "--slow", "1"]).await, wire);
+    spread(&bench(&["spread", "--users", "4", "--slow", "1"]).await, wire);
+    fanout(&bench(&["fanout", "--subs", "5"]).await, wire, "rate");
+    fanout(&bench(&["fanout", "--subs", "5", "--outstanding", "4"]).await, wire, "outstanding");
     resume(&bench(&["resume", "--clients", "3", "--messages", "20"]).await, wire);
 }
 
@@ -65,8 +67,8 @@ fn closed_loop(report: &Value, wire: &str) {
     assert_eq!(report["outstanding"], 2);
 }
 
-fn fanout(report: &Value, wire: &str) {
-    has(report, "fanout", wire, &[FLOW, &["rate", "slow"]].concat());
+fn spread(report: &Value, wire: &str) {
+    has(report, "spread", wire, &[FLOW, &["rate", "slow"]].concat());
     flowed(report);
     latencies(report);
     let slow = &report["slow"];
@@ -74,6 +76,15 @@ fn fanout(report: &Value, wire: &str) {
     latencies(&slow["before"]);
     assert!(report["sent"].as_u64().unwrap() > slow["backlog_bytes"].as_u64().unwrap() / 65_536);
     assert!(slow["server_rss_before_kib"].as_u64() > Some(1_000), "{report}");
+}
+
+fn fanout(report: &Value, wire: &str, pace: &str) {
+    has(report, "fanout", wire, &[FANOUT, &[pace]].concat());
+    let count = |what: &str| report[what].as_u64().unwrap_or_else(|| panic!("{what}: {report}"));
+    assert_eq!((count("subscribers"), count("broken"), count("misplaced")), (5, 0, 0));
+    assert!(count("published") > 0 && count("deliveries") == 5 * count("published"), "{report}");
+    assert!(report["messages_per_write"].as_f64() >= Some(1.0), "{report}");
+    assert!(report["delivered_us"]["count"].as_u64() > Some(0), "{report}");
 }
 
 /// Everything sent has come.
@@ -127,6 +138,29 @@ const FLOW: &[&str] = &[
     "delivered_us",
     "rejected",
     "reconnects",
+    "lost",
+    "doubled",
+    "reordered",
+];
+const FANOUT: &[&str] = &[
+    "bench",
+    "transport",
+    "subscribers",
+    "bytes",
+    "seconds",
+    "published",
+    "deliveries",
+    "deliveries_per_second",
+    "deliveries_per_server_cpu_second",
+    "server_cpu_us_per_delivery",
+    "client_cpu_us_per_delivery",
+    "messages_per_write",
+    "delivered_us",
+    "stored_us",
+    "server_rss_kib",
+    "rejected",
+    "broken",
+    "misplaced",
     "lost",
     "doubled",
     "reordered",
@@ -199,7 +233,7 @@ async fn what_cannot_be_measured_ends_it_without_figures() {
     let cases: [(&[&str], i32, &str); 4] = [
         (&["direct", "--server", "127.0.0.1:1"], 2, "--data"),
         (&["direct", "--server", "127.0.0.1:1", "--data", "nowhere"], 1, "does a server run from there?"),
-        (&["fanout", "--users", "2", "--slow", "2"], 1, "--slow must be less than --users"),
+        (&["spread", "--users", "2", "--slow", "2"], 1, "--slow must be less than --users"),
         (&[&["direct", "--server-cpus", "0"], &there[..]].concat(), 2, "--server-cpus"),
     ];
     for (arguments, code, expected) in cases {
@@ -239,7 +273,7 @@ fn json(output: &Output) -> Value {
 async fn run(server: &Server, arguments: &[&str]) -> Output {
     let mut command = server.program();
     command.arg("bench").args(arguments);
-    if matches!(arguments[0], "direct" | "fanout") {
+    if matches!(arguments[0], "direct" | "spread" | "fanout") {
         command.args(["--rate", "100", "--duration", "500ms", "--warm-up", "100ms"]);
     }
     within(command.output()).await.unwrap()

@@ -248,6 +248,9 @@ impl Transport for Streams {
             Outgoing::Deliver { timeline, seq, body: Some(body) } => {
                 self.outbox.put(Some(body.lane_hash()), |queue| queue.put_deliver(&timeline, seq, &body));
             }
+            Outgoing::Burst(burst) => {
+                self.outbox.put(Some(burst.lane_hash()), |queue| queue.put_shared(burst.frames()));
+            }
             Outgoing::Deliver { timeline, seq, body: None } => {
                 self.outbox.put(None, |queue| queue.put(&gone_frame(&timeline, seq)));
             }

@@ -59,6 +59,7 @@ pub(super) fn put(output: &mut Output, out: Outgoing) {
         Outgoing::Deliver { timeline, seq, body: Some(body) } => {
             output.live.put_deliver(&timeline, seq, &body)
         }
+        Outgoing::Burst(burst) => output.live.put_shared(burst.frames()),
         Outgoing::Deliver { timeline, seq, body: None } => output.live.put(&gone_frame(&timeline, seq)),
         Outgoing::Stored { seq, body } => output.live.put(&stored_frame(seq, &body)),
     }

@@ -81,7 +81,8 @@ impl Plain {
                 output.reaches(seq);
                 None
             }
-            Outgoing::Page(_) | Outgoing::Signal(_) => None,
+            // Nobody here subscribes to a channel.
+            Outgoing::Page(_) | Outgoing::Signal(_) | Outgoing::Burst(_) => None,
         };
         let Some(msg) = msg else { return };
         if self.kind == Opcode::Text {
