@@ -159,7 +159,8 @@ pub struct Bad {
 pub enum Outgoing {
     /// On the control stream.
     Frame(ServerFrame),
-    /// An entry of a timeline (`""`: the inbox), by the lane of its conversation.
+    /// An entry of a timeline (`""`: the inbox), by the lane of its conversation. One of the inbox that is gone has none
+    /// any more: it goes by the control stream.
     Deliver {
         /// Empty for the inbox.
         timeline: std::sync::Arc<str>,
@@ -167,6 +168,13 @@ pub enum Outgoing {
         seq: u64,
         /// The message; `None`: gone.
         body: Option<Body>,
+    },
+    /// What has its place among the entries of a channel, by the lane of those.
+    OfChannel {
+        /// The channel's timeline, which is the conversation of its messages.
+        timeline: std::sync::Arc<str>,
+        /// Subscribed, Unsubscribed or HistoryGone.
+        frame: ServerFrame,
     },
     /// STORED in place of the own message, by the lane of its conversation.
     Stored {

@@ -81,7 +81,7 @@ impl Plain {
                 output.reaches(seq);
                 None
             }
-            Outgoing::Page(_) | Outgoing::Signal(_) => None,
+            Outgoing::OfChannel { .. } | Outgoing::Page(_) | Outgoing::Signal(_) => None,
         };
         let Some(msg) = msg else { return };
         if self.kind == Opcode::Text {
