@@ -28,12 +28,14 @@ macro_rules! tests_at {
 }
 
 mod audit;
+mod channels;
 mod checker;
 mod cluster;
 mod crew;
 mod ledger;
 mod process;
 mod relay;
+mod restless;
 mod scale;
 mod services;
 #[path = "../shared/mod.rs"]
