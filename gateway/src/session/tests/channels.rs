@@ -216,3 +216,24 @@ async fn presence_knows_of_a_subscriber_and_again_when_its_lease_was_lost() {
     publish_all(&mut bob, "news", 1..=3).await;
     hears(&mut alice, "news", 1..=3).await;
 }
+
+#[tokio::test]
+async fn nothing_is_left_in_presence_of_a_gateway_that_stopped() {
+    let world = World::new().await;
+    let (mut alice, _) = world.connect("alice", "phone").await;
+    for number in 0..300 {
+        alice.subscribed(&format!("c/{number}"), None).await;
+        if number >= 100 {
+            alice.send(from_client::Kind::Unsubscribe(Unsubscribe { channel: format!("c/{number}") })).await;
+            assert!(matches!(alice.next().await, Kind::Unsubscribed(_)));
+        }
+    }
+    let channel = |number: usize| tidegate_proto::id::ChannelName::new(&format!("c/{number}")).unwrap();
+    let channels: Vec<_> = (0..300).map(channel).collect();
+    let presence = world.presence.clone();
+    let shown = async || presence.interests(&channels).await.unwrap().iter().flatten().count();
+    assert_eq!(shown().await, 300, "those of whom the last one went a moment ago too");
+    drop(alice);
+    world.end().await;
+    assert_eq!(shown().await, 0);
+}
