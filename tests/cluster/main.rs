@@ -40,11 +40,13 @@ mod scale;
 mod services;
 #[path = "../shared/mod.rs"]
 mod shared;
+mod slow_reader;
 mod trial;
 
 mod backends;
 mod bad_input;
 mod changes;
+mod crowd;
 mod kills;
 mod links;
 mod wanderer;

@@ -61,9 +61,15 @@ impl<T: Transport> Session<T> {
 
     pub(super) fn on_unsubscribe(&mut self, id: u32, channel: &str) -> Result<(), Refusal> {
         let channel = ChannelName::new(channel)?;
-        let Some(Subscription { timeline, .. }) = self.subscriptions.remove(&channel) else {
+        let Some(Subscription { timeline, state, .. }) = self.subscriptions.remove(&channel) else {
             return Err(Refusal::new(Code::NotFound, "not subscribed to this channel"));
         };
+        if let State::Opening { ids, .. } = state {
+            for id in ids {
+                let refusal = Refusal::new(Code::NotFound, "unsubscribed before it was open");
+                self.answer(error_frame(id, refusal));
+            }
+        }
         let unsubscribed = Unsubscribed { channel: channel.as_str().to_owned(), reason: String::new() };
         let frame = ServerFrame { id, kind: Some(server_frame::Kind::Unsubscribed(unsubscribed)) };
         self.transport.send(Outgoing::OfChannel { timeline, frame });
