@@ -68,8 +68,9 @@ async fn subscribing_and_unsubscribing_without_end(transport: Transport) {
         for eve in 0..SESSIONS {
             let mut wire = Wire::welcomed(&server, transport, &format!("eve-{round}-{eve}"), "e").await;
             // Ever new channels, and ever the same.
-            let channel =
-                |n: usize| if n % 2 == 0 { format!("flood/{round}/{eve}/{n}") } else { "news".into() };
+            let channel = |n: usize| {
+                if n.is_multiple_of(2) { format!("flood/{round}/{eve}/{n}") } else { "news".into() }
+            };
             let requests = (0..REQUESTS).flat_map(|n| [subscribe(channel(n)), unsubscribe(channel(n))]);
             let answers = ask(&mut wire, requests).await;
             assert!(answers.count(Code::RateLimited) > REQUESTS / 4, "{answers:?}");
