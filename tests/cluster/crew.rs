@@ -165,8 +165,8 @@ async fn send(
             Ok(handle) => drop(spawn(follow(name, handle, ledger.clone()))),
             Err(error) => return ledger.lock().complain(format!("{name:?} is not sent: {error}")),
         }
-        if count % PUBLISHED_EVERY == 0 {
-            let channel = (user + count / PUBLISHED_EVERY) % CHANNELS;
+        if (count + user).is_multiple_of(PUBLISHED_EVERY) {
+            let channel = (user + count) / PUBLISHED_EVERY % CHANNELS;
             publish(channel, &client, &ledger).await;
         }
     }

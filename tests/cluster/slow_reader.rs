@@ -59,9 +59,9 @@ async fn read(mut wire: Wire, position: Arc<AtomicI64>, mut in_a_hurry: watch::R
             if let Some(frame) = wire.decoded() {
                 break frame;
             }
-            wire.read(1_024).await;
+            let read = wire.read(1_024).await;
             let hurry = in_a_hurry.wait_for(|in_a_hurry| *in_a_hurry);
-            if let Ok(Err(_)) = timeout(Duration::from_secs(1), hurry).await {
+            if let Ok(Err(_)) = timeout(Duration::from_secs(1) * read / 1_024, hurry).await {
                 // The test has ended.
                 return;
             }
@@ -127,9 +127,9 @@ impl Wire {
         }
     }
 
-    /// Reads at most so many bytes, and answers pings.
-    async fn read(&mut self, at_once: usize) {
-        let read = (&mut self.tcp).take(at_once as u64).read_buf(&mut self.unread).await.unwrap();
+    /// Reads at most so many bytes, and answers pings; how many there were.
+    async fn read(&mut self, at_once: u64) -> u32 {
+        let read = (&mut self.tcp).take(at_once).read_buf(&mut self.unread).await.unwrap();
         assert!(read > 0, "the connection has ended");
         while let Some((opcode, payload)) = self.message() {
             match opcode {
@@ -139,6 +139,7 @@ impl Wire {
                 _ => panic!("closed: {payload:?}"),
             }
         }
+        read as u32
     }
 
     /// The next WebSocket frame that is whole.
