@@ -25,9 +25,9 @@ pub(crate) struct Post {
     channel: u32,
     accepted: Option<Instant>,
     stored: bool,
-    /// When the publisher knew it stored and every subscriber had it.
+    /// When every subscriber had it.
     complete: Option<Instant>,
-    /// Subscribers that do not have it yet, and the publisher himself.
+    /// Subscribers that do not have it yet.
     missing: usize,
 }
 
@@ -58,8 +58,14 @@ impl Channels {
     /// A message is about to be published.
     pub(crate) fn publish(&mut self, channel: u32) -> usize {
         let subscribers = self.subscribers.iter().filter(|subscriber| subscriber.channel == channel).count();
-        let (post, missing) = (self.posts.len(), subscribers + 1);
-        self.posts.push(Post { channel, accepted: None, stored: false, complete: None, missing });
+        let post = self.posts.len();
+        self.posts.push(Post {
+            channel,
+            accepted: None,
+            stored: false,
+            complete: None,
+            missing: subscribers,
+        });
         self.open.insert(post);
         post
     }
@@ -70,13 +76,13 @@ impl Channels {
     }
 
     /// STORED has come.
-    pub(crate) fn store(&mut self, post: usize, (seq, conv_seq): (i64, i64), now: Instant) {
+    pub(crate) fn store(&mut self, post: usize, (seq, conv_seq): (i64, i64)) {
         if seq != 0 {
             self.seen.push(format!("post {post} is in the inbox of its publisher, at {seq}"));
         }
         self.posts[post].stored = true;
         self.stands(post, conv_seq);
-        self.one_less(post, now);
+        self.look_at(post);
     }
 
     /// A subscriber has been given a message.
@@ -105,11 +111,14 @@ impl Channels {
         self.subscribers[subscriber].position
     }
 
-    /// How many are not everywhere yet; only of those accepted by `until`, where that is given.
+    /// How many are not everywhere yet. Where `until` is given, only of those accepted by then, and not whether their
+    /// publishers know: a receipt that is lost comes when they ask again, after 30 s (docs/PROTOCOL.md "Sending").
     pub(crate) fn incomplete(&self, until: Option<Instant>) -> usize {
         let Some(until) = until else { return self.open.len() };
-        let is_counted =
-            |post: &&usize| self.posts[**post].accepted.is_some_and(|accepted| accepted <= until);
+        let is_counted = |post: &&usize| {
+            let Post { accepted, missing, .. } = self.posts[**post];
+            missing > 0 && accepted.is_some_and(|accepted| accepted <= until)
+        };
         self.open.iter().filter(is_counted).count()
     }
 
@@ -179,8 +188,15 @@ impl Channels {
     fn one_less(&mut self, post: usize, now: Instant) {
         let Post { missing, complete, .. } = &mut self.posts[post];
         *missing = missing.saturating_sub(1);
-        if *missing == 0 && complete.is_none() {
-            *complete = Some(now);
+        if *missing == 0 {
+            complete.get_or_insert(now);
+        }
+        self.look_at(post);
+    }
+
+    fn look_at(&mut self, post: usize) {
+        let Post { missing, stored, .. } = self.posts[post];
+        if missing == 0 && stored {
             self.open.remove(&post);
         }
     }
@@ -207,7 +223,7 @@ mod tests {
         }
         for (post, conv_seq) in stored {
             channels.accept(post, Instant::now());
-            channels.store(post, (0, conv_seq), Instant::now());
+            channels.store(post, (0, conv_seq));
         }
         for (subscriber, given) in subscribers.iter().zip(&given) {
             for (seq, post) in given {

@@ -187,7 +187,7 @@ async fn publish(channel: u32, client: &Client, ledger: &Arc<Mutex<Ledger>>) {
         }
         match handle.stored().await {
             Ok(stored) => {
-                ledger.lock().channels.store(post, (stored.seq, stored.conv_seq), Instant::now());
+                ledger.lock().channels.store(post, (stored.seq, stored.conv_seq));
             }
             Err(error) => ledger.lock().complain(format!("post {post} is not stored: {error}")),
         }

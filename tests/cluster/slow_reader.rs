@@ -60,6 +60,10 @@ async fn read(mut wire: Wire, position: Arc<AtomicI64>, mut in_a_hurry: watch::R
                 break frame;
             }
             let read = wire.read(1_024).await;
+            if read == 0 {
+                // Of the test, or too early: then the position says so.
+                return;
+            }
             let hurry = in_a_hurry.wait_for(|in_a_hurry| *in_a_hurry);
             if let Ok(Err(_)) = timeout(Duration::from_secs(1) * read / 1_024, hurry).await {
                 // The test has ended.
@@ -123,14 +127,13 @@ impl Wire {
             if let Some(frame) = self.decoded() {
                 return frame;
             }
-            self.read(1_024).await;
+            assert!(self.read(1_024).await > 0, "the connection has ended");
         }
     }
 
-    /// Reads at most so many bytes, and answers pings; how many there were.
+    /// Reads at most so many bytes, and answers pings; how many there were; 0 at the end.
     async fn read(&mut self, at_once: u64) -> u32 {
         let read = (&mut self.tcp).take(at_once).read_buf(&mut self.unread).await.unwrap();
-        assert!(read > 0, "the connection has ended");
         while let Some((opcode, payload)) = self.message() {
             match opcode {
                 0..=BINARY => self.frames.extend_from_slice(&payload),
