@@ -21,12 +21,18 @@ pub(crate) struct Channels {
     due: VecDeque<Arc<str>>,
     /// To be asked for again, at these times.
     later: BTreeSet<(Instant, Arc<str>)>,
-    /// Asked for on this session, by the request's number.
-    asked: HashMap<u32, Arc<str>>,
+    /// Asked for on this session, by the request's number: the subscription's number and the name.
+    asked: HashMap<u32, (u64, Arc<str>)>,
+    /// The number of the last subscription.
+    last: u64,
 }
 
 #[derive(Debug, Default)]
 struct Channel {
+    /// Sets it apart from one of the same name that has ended.
+    number: u64,
+    /// Subscribed has come on this session: what comes before belongs to a subscription that has ended.
+    open: bool,
     /// The last seq that has come; `None`: from the head on.
     position: Option<i64>,
     /// The server has confirmed it once: from then on the client keeps it by itself.
@@ -49,8 +55,10 @@ impl Channels {
     /// Adds a subscription from after a seq on, or asks once more about one that is there, whose position stays.
     pub(crate) fn subscribe(&mut self, name: &str, after: Option<i64>, waiter: Waiter) {
         let name: Arc<str> = name.into();
-        let channel =
-            self.of.entry(name.clone()).or_insert_with(|| Channel { position: after, ..Channel::default() });
+        let channel = self.of.entry(name.clone()).or_insert_with(|| {
+            self.last += 1;
+            Channel { number: self.last, position: after, ..Channel::default() }
+        });
         channel.waiters.push(waiter);
         self.due.push_back(name);
     }
@@ -68,8 +76,11 @@ impl Channels {
         self.asked.clear();
         self.later.clear();
         self.due = self.of.keys().cloned().collect();
-        for channel in self.of.values_mut().filter(|channel| reset && channel.kept) {
-            channel.position = Some(0);
+        for channel in self.of.values_mut() {
+            channel.open = false;
+            if reset && channel.kept {
+                channel.position = Some(0);
+            }
         }
     }
 
@@ -78,7 +89,7 @@ impl Channels {
         let name = self.due.pop_front()?;
         let channel = self.of.get(&name)?;
         let subscribe = Subscribe { channel: name.to_string(), after: channel.position };
-        self.asked.insert(id, name);
+        self.asked.insert(id, (channel.number, name));
         Some(subscribe)
     }
 
@@ -101,8 +112,9 @@ impl Channels {
 
     /// The server's answer to a request.
     pub(crate) fn subscribed(&mut self, id: u32, subscribed: Subscribed) {
-        let Some(channel) = self.asked.remove(&id).and_then(|name| self.of.get_mut(&name)) else { return };
-        channel.kept = true;
+        let Some((number, name)) = self.asked.remove(&id) else { return };
+        let Some(channel) = self.of.get_mut(&name).filter(|channel| channel.number == number) else { return };
+        (channel.kept, channel.open) = (true, true);
         channel.position = Some(match channel.position {
             None => subscribed.head,
             // Of another life of the data.
@@ -117,8 +129,9 @@ impl Channels {
 
     /// The server's refusal of a request.
     pub(crate) fn refused(&mut self, id: u32, refusal: &Refusal, now: Instant) -> Refused {
-        let Some(name) = self.asked.remove(&id) else { return Refused::NotOurs };
-        let Some(channel) = self.of.get_mut(&name) else { return Refused::Settled };
+        let Some((number, name)) = self.asked.remove(&id) else { return Refused::NotOurs };
+        let channel = self.of.get_mut(&name).filter(|channel| channel.number == number);
+        let Some(channel) = channel else { return Refused::Settled };
         for waiter in channel.waiters.drain(..) {
             let _ = waiter.send(Err(refusal.clone()));
         }
@@ -132,9 +145,9 @@ impl Channels {
         if was_kept { Refused::Ended(name.to_string()) } else { Refused::Settled }
     }
 
-    /// A message of a channel has come; false if it is not to be told: a repeat, or nobody subscribes any more.
+    /// A message of a channel has come; false if it is not to be told: a repeat, or of a subscription that has ended.
     pub(crate) fn arrive(&mut self, name: &str, seq: i64) -> bool {
-        let Some(channel) = self.of.get_mut(name) else { return false };
+        let Some(channel) = self.of.get_mut(name).filter(|channel| channel.open) else { return false };
         // Seq 0: it is stored nowhere.
         let is_new = seq == 0 || channel.position.is_none_or(|position| seq > position);
         if is_new && seq > 0 {
@@ -143,9 +156,9 @@ impl Channels {
         is_new
     }
 
-    /// Entries below a floor are gone; false if nobody subscribes.
+    /// Entries below a floor are gone; false if nobody subscribes, or that subscription has ended.
     pub(crate) fn history_gone(&mut self, name: &str, floor: i64) -> bool {
-        let channel = self.of.get_mut(name);
+        let channel = self.of.get_mut(name).filter(|channel| channel.open);
         channel.map(|channel| channel.position = Some(floor - 1)).is_some()
     }
 }
@@ -208,6 +221,29 @@ mod tests {
         assert!(channels.history_gone("news", 8));
         assert!(!channels.arrive("news", 7) && channels.arrive("news", 8));
         assert!(!channels.history_gone("other", 8));
+    }
+
+    #[test]
+    fn what_comes_of_a_subscription_that_has_ended_is_not_told() {
+        let mut channels = Channels::default();
+        let _first = subscribe(&mut channels, None);
+        asked(&mut channels, 1);
+        assert!(!channels.arrive("news", 5), "before Subscribed nothing of it comes");
+        assert!(channels.unsubscribe("news"));
+        let mut second = subscribe(&mut channels, Some(0));
+        asked(&mut channels, 2);
+        // Of the first one, still on their way.
+        channels.subscribed(1, subscribed(7, 1));
+        assert!(!channels.arrive("news", 8) && !channels.history_gone("news", 8));
+        assert_eq!(
+            channels.refused(1, &Refusal::new(Code::Unavailable, ""), Instant::now()),
+            Refused::NotOurs
+        );
+        assert!(second.try_recv().is_err());
+        channels.subscribed(2, subscribed(8, 1));
+        assert!(second.try_recv().is_ok() && channels.arrive("news", 1), "from the first on");
+        channels.start_session(false);
+        assert!(!channels.arrive("news", 2), "another session has subscribed to nothing yet");
     }
 
     #[test]

@@ -139,7 +139,8 @@ impl Body {
     }
 }
 
-fn lane_hash(conversation: &str) -> u32 {
+/// A hash of a conversation: modulo the number of lanes it is the lane.
+pub fn lane_hash(conversation: &str) -> u32 {
     let hasher = BuildHasherDefault::<DefaultHasher>::default();
     (hasher.hash_one(conversation) >> 32) as u32
 }

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use tidegate_client::{Client, Start, Transport};
+use tidegate_client::{Client, History, Start, Transport};
 
+use crate::channels::{CHANNELS, Channels};
 use crate::cluster::Cluster;
 use crate::ledger::Ledger;
 use crate::shared::{msg, pull, within};
@@ -15,18 +16,21 @@ type Timeline = Vec<String>;
 pub(crate) struct Expected {
     inboxes: Vec<Timeline>,
     conversations: BTreeMap<(u32, u32), Timeline>,
+    /// By local ids.
+    channels: Vec<Vec<String>>,
 }
 
 impl Expected {
     /// By what the users were given and told.
     pub(crate) fn by(ledger: &Ledger) -> Self {
-        Self { inboxes: inboxes(ledger), conversations: conversations(ledger) }
+        let channels = (0..CHANNELS).map(|channel| ledger.channels.stored(channel)).collect();
+        Self { inboxes: inboxes(ledger), conversations: conversations(ledger), channels }
     }
 }
 
-/// Reads every inbox and every conversation.
+/// Reads every inbox, every conversation and every channel.
 pub(crate) async fn check_stored(cluster: &Cluster, expected: Expected) {
-    let Expected { inboxes, conversations } = expected;
+    let Expected { inboxes, conversations, channels } = expected;
     for (user, inbox) in (0..).zip(inboxes) {
         let name = Ledger::user(user);
         let config = cluster.client(user as usize, Transport::WebSocket, &name, "auditor").start(Start::Head);
@@ -39,6 +43,34 @@ pub(crate) async fn check_stored(cluster: &Cluster, expected: Expected) {
         }
         within(client.close()).await;
     }
+    let config = cluster.client(0, Transport::WebSocket, "auditor", "auditor");
+    let (client, _events) = within(Client::connect(config)).await.expect("a session");
+    for (channel, expected) in (0..).zip(channels) {
+        check_channel(&client, &Channels::name(channel), &expected).await;
+    }
+    within(client.close()).await;
+}
+
+/// Retention may have cut off its beginning.
+async fn check_channel(client: &Client, name: &str, expected: &[String]) {
+    let timeline = format!("c:{name}");
+    let mut stored = Vec::new();
+    let (mut last, mut floor) = (0, 1);
+    loop {
+        let page = within(client.pull(&timeline, History::After(last), 1_000)).await.unwrap();
+        if stored.is_empty() {
+            (last, floor) = (page.floor - 1, page.floor);
+        }
+        for entry in &page.entries {
+            assert_eq!(entry.seq, last + 1, "{timeline} is dense");
+            last = entry.seq;
+            stored.push(msg(entry).local_id.clone());
+        }
+        if !page.more {
+            break;
+        }
+    }
+    assert_eq!(stored, expected[floor as usize - 1..], "{timeline}");
 }
 
 async fn check(client: &Client, timeline: &str, expected: &Timeline) {

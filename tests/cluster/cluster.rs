@@ -98,7 +98,18 @@ impl Cluster {
             .bind([127, 0, 0, 1].into())
     }
 
-    fn token(&self, user: &str) -> String {
+    /// A client of one gateway over ws, who needs little.
+    pub(crate) fn light_client(&self, gateway: usize, user: &str) -> Config {
+        Config::new(self.gateways[gateway].ws().to_string())
+            .transports([Transport::WebSocket])
+            .plain_websocket(true)
+            .token(self.token(user))
+            .device("light")
+            .heartbeat(Duration::from_secs(60), Duration::from_secs(60))
+    }
+
+    /// An hour's token.
+    pub(crate) fn token(&self, user: &str) -> String {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis();
         let user = UserId::new(user).unwrap();
         self.signer.sign(&user, None, Duration::from_secs(3600), i64::try_from(now).unwrap()).unwrap()
@@ -107,7 +118,7 @@ impl Cluster {
     fn configure(&self) {
         for (process, advertised) in self.gateways.iter().zip(&self.advertised) {
             let mut listen = self.listen(process);
-            listen += &format!("quic = {:?}\nhttp = []\n", process.quic());
+            listen += &format!("quic = {:?}\nhttp = \"{}\"\n", process.quic(), process.ws());
             let gateway = format!(
                 "[gateway]\nid = {:?}\nadvertise = {:?}\n",
                 process.name,
@@ -123,7 +134,8 @@ impl Cluster {
                 "[auth]\nalgorithm = \"HS256\"\nsecret_file = {:?}\n",
                 path(self.folder.path().join("dev-secret"))
             );
-            let limits = "[limits]\nmessages_per_second = 1000000\nmessages_burst = 1000000\n";
+            let limits = "[limits]\nmessages_per_second = 1000000\nmessages_burst = 1000000\n\
+                          max_connections_per_address = 0\n";
             process.configure(&format!("{listen}{gateway}{tls}{auth}{limits}{}", self.backends()));
         }
         for process in &self.pipelines {

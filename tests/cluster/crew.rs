@@ -1,18 +1,21 @@
 //! The users: connected to all gateways over every transport, sending to each other at a constant rate over however many
 //! faults, and writing down what happens.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::{Mutex, MutexGuard};
 use tidegate_client::v1::{Code, Msg, Receipt, ReceiptStatus, server_frame};
-use tidegate_client::{Client, Connected, Event, Events, SendHandle, Transport};
+use tidegate_client::{Client, Connected, Event, Events, SendHandle, StartAt, Transport};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
+use crate::channels::{CHANNELS, Channels};
 use crate::cluster::Cluster;
 use crate::ledger::{Got, Ledger, Name, Stored};
+use crate::restless;
 use crate::scale::Scale;
 use crate::shared::{spawn, within};
 
@@ -61,9 +64,22 @@ impl Crew {
         for (number, (user, device, opening)) in opening.into_iter().enumerate() {
             let (client, events) = within(opening).await.unwrap().expect("a session");
             let gateway = Arc::<Mutex<Option<String>>>::default();
-            let events = spawn(hear(events, number, ledger.clone(), gateway.clone()));
+            let mut subscriptions = HashMap::new();
+            if number % 2 == 0 {
+                for channel in [user % CHANNELS, (user / 2 + 3) % CHANNELS] {
+                    let number = || ledger.lock().channels.subscribe(channel);
+                    subscriptions.entry(format!("c:{}", Channels::name(channel))).or_insert_with(number);
+                }
+            }
+            let timelines: Vec<String> = subscriptions.keys().cloned().collect();
+            let events = spawn(hear(events, (number, subscriptions), ledger.clone(), gateway.clone()));
+            for timeline in timelines {
+                let channel = timeline.strip_prefix("c:").expect("it is a channel's");
+                within(client.subscribe(channel, StartAt::Floor)).await.expect("it may");
+            }
             devices.push(Connection { user, device, client, gateway, _events: events });
         }
+        restless::start(cluster, &ledger);
         Self { ledger, devices, senders: Vec::new(), stop: watch::Sender::new(false) }
     }
 
@@ -136,7 +152,7 @@ async fn send(
     let mut ticks = interval(every);
     // What is due while the servers are away is sent as soon as the client takes it.
     ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
-    for to in others.into_iter().cycle() {
+    for (count, to) in (1..).zip(others.into_iter().cycle()) {
         tokio::select! {
             _ = ticks.tick() => {}
             _ = stop.wait_for(|stop| *stop) => return,
@@ -149,7 +165,34 @@ async fn send(
             Ok(handle) => drop(spawn(follow(name, handle, ledger.clone()))),
             Err(error) => return ledger.lock().complain(format!("{name:?} is not sent: {error}")),
         }
+        if (count + user).is_multiple_of(PUBLISHED_EVERY) {
+            let channel = (user + count) / PUBLISHED_EVERY % CHANNELS;
+            publish(channel, &client, &ledger).await;
+        }
     }
+}
+
+async fn publish(channel: u32, client: &Client, ledger: &Arc<Mutex<Ledger>>) {
+    let post = ledger.lock().channels.publish(channel);
+    let local_id = Channels::local_id(post);
+    let content = local_id.clone().into();
+    let msg = Msg { channel: Channels::name(channel), local_id, content, ..Msg::default() };
+    let Ok(mut handle) = client.send(msg).await else {
+        return ledger.lock().complain(format!("post {post} is not sent"));
+    };
+    let ledger = ledger.clone();
+    let follow = async move {
+        if handle.accepted().await.is_ok() {
+            ledger.lock().channels.accept(post, Instant::now());
+        }
+        match handle.stored().await {
+            Ok(stored) => {
+                ledger.lock().channels.store(post, (stored.seq, stored.conv_seq));
+            }
+            Err(error) => ledger.lock().complain(format!("post {post} is not stored: {error}")),
+        }
+    };
+    drop(spawn(follow));
 }
 
 /// Both receipts.
@@ -167,15 +210,18 @@ async fn follow(name: Name, mut handle: SendHandle, ledger: Arc<Mutex<Ledger>>) 
     }
 }
 
-/// Everything that happens to a device.
+/// Everything that happens to a device; it subscribes to the channels of these timelines, under these numbers.
 async fn hear(
     mut events: Events,
-    device: usize,
+    (device, subscriptions): (usize, HashMap<String, usize>),
     ledger: Arc<Mutex<Ledger>>,
     gateway: Arc<Mutex<Option<String>>>,
 ) {
     while let Some(event) = events.recv().await {
         match event {
+            Event::Message(message) if let Some(subscriber) = subscriptions.get(&message.timeline) => {
+                ledger.lock().channels.arrive(*subscriber, message.seq, &message.msg, Instant::now());
+            }
             Event::Message(message) => {
                 ledger.lock().arrive(device, Got::from(&message), Instant::now());
             }
@@ -208,5 +254,7 @@ fn note_refusal(receipt: &Receipt, ledger: &Mutex<Ledger>) {
 }
 
 const TRANSPORTS: [Transport; 3] = [Transport::Quic, Transport::WebTransport, Transport::WebSocket];
+/// One of so many messages goes to a channel besides.
+const PUBLISHED_EVERY: u32 = 10;
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 const PROGRESS_LIMIT: Duration = Duration::from_secs(120);

@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 
 use tidegate_client::Message;
 
+use crate::channels::Channels;
+
 /// A message: its sender's number, and its own among his.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Name {
@@ -95,6 +97,8 @@ pub(crate) struct Ledger {
     /// By sender and number.
     pub(crate) sent: Vec<Vec<Sent>>,
     pub(crate) devices: Vec<Device>,
+    /// What goes by channels.
+    pub(crate) channels: Channels,
     /// What must never happen and was seen by a user's task: a client that ended, a refusal, …
     pub(crate) seen: Vec<String>,
     /// The number of devices of each user.
@@ -177,23 +181,25 @@ impl Ledger {
         self.accepted
     }
 
-    /// How many were sent.
+    /// How many were sent, to users and channels.
     pub(crate) fn offered(&self) -> u64 {
-        self.sent.iter().map(|sent| sent.len() as u64).sum()
+        self.sent.iter().map(|sent| sent.len() as u64).sum::<u64>() + self.channels.published() as u64
     }
 
     /// How many are not everywhere yet; only of those accepted by `until`, where that is given.
     pub(crate) fn incomplete(&self, until: Option<Instant>) -> usize {
-        let Some(until) = until else { return self.open.len() };
+        let of_channels = self.channels.incomplete(until);
+        let Some(until) = until else { return self.open.len() + of_channels };
         let counts = |name: &&Name| self.sent_of(**name).accepted.is_some_and(|accepted| accepted <= until);
-        self.open.iter().filter(counts).count()
+        self.open.iter().filter(counts).count() + of_channels
     }
 
     /// Some of those.
-    pub(crate) fn some_incomplete(&self) -> Vec<(Name, &Sent)> {
+    pub(crate) fn some_incomplete(&self) -> String {
         let mut open: Vec<Name> = self.open.iter().copied().collect();
         open.sort_unstable();
-        open.into_iter().take(8).map(|name| (name, self.sent_of(name))).collect()
+        let some: Vec<_> = open.into_iter().take(8).map(|name| (name, self.sent_of(name))).collect();
+        format!("{some:#?} {}", self.channels.some_incomplete())
     }
 
     /// The longest that a message took to be everywhere, counted from `end` for those accepted before: of those accepted
@@ -204,7 +210,7 @@ impl Ledger {
             let accepted = sent.accepted.filter(|accepted| *accepted <= until)?;
             Some(sent.complete?.saturating_duration_since(accepted.max(end)))
         });
-        taken.max().unwrap_or_default()
+        taken.max().unwrap_or_default().max(self.channels.recovery(end, until))
     }
 
     fn one_less(&mut self, name: Name, now: Instant) {

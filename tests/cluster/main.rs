@@ -28,21 +28,25 @@ macro_rules! tests_at {
 }
 
 mod audit;
+mod channels;
 mod checker;
 mod cluster;
 mod crew;
 mod ledger;
 mod process;
 mod relay;
+mod restless;
 mod scale;
 mod services;
 #[path = "../shared/mod.rs"]
 mod shared;
+mod slow_reader;
 mod trial;
 
 mod backends;
 mod bad_input;
 mod changes;
+mod crowd;
 mod kills;
 mod links;
 mod wanderer;

@@ -53,6 +53,11 @@ impl Process {
         format!("{}:4433", self.host)
     }
 
+    /// Where ws comes in.
+    pub(crate) fn ws(&self) -> SocketAddr {
+        format!("{}:8080", self.host).parse().unwrap()
+    }
+
     /// Where pushers and backends come in.
     pub(crate) fn grpc(&self) -> String {
         format!("{}:50051", self.host)

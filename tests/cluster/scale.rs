@@ -7,6 +7,8 @@ use std::time::Duration;
 pub(crate) struct Scale {
     /// Users; each has a device, every tenth a second one.
     pub(crate) users: u32,
+    /// Subscribers of one channel.
+    pub(crate) crowd: usize,
     /// Messages a second of all together.
     pub(crate) rate: u32,
     /// How often something is killed or changed.
@@ -22,6 +24,7 @@ pub(crate) struct Scale {
 /// For CI, with a debug build and other work beside it.
 pub(crate) const SHORT: Scale = Scale {
     users: 40,
+    crowd: 900,
     rate: 100,
     times: 2,
     outage: Duration::from_secs(5),
@@ -32,6 +35,7 @@ pub(crate) const SHORT: Scale = Scale {
 /// As the design asks for it.
 pub(crate) const FULL: Scale = Scale {
     users: 200,
+    crowd: 10_000,
     rate: 1_000,
     times: 10,
     outage: Duration::from_secs(20),

@@ -63,7 +63,7 @@ impl Trial {
         if !self.crew.complete(Some(end), held).await {
             let ledger = self.crew.ledger();
             let (missing, some) = (ledger.incomplete(Some(end)), ledger.some_incomplete());
-            panic!("{:?} after the fault {missing} messages are not everywhere: {some:#?}", end.elapsed());
+            panic!("{:?} after the fault {missing} messages are not everywhere: {some}", end.elapsed());
         }
         let messages = self.crew.ledger().recovery(end, end);
         let held = (PRESENCE_LIMIT * 3).saturating_sub(end.elapsed());
@@ -86,11 +86,7 @@ impl Trial {
         self.crew.stop().await;
         if !self.crew.complete(None, REST_LIMIT).await {
             let ledger = self.crew.ledger();
-            panic!(
-                "{} messages are not everywhere: {:#?}",
-                ledger.incomplete(None),
-                ledger.some_incomplete()
-            );
+            panic!("{} messages are not everywhere: {}", ledger.incomplete(None), ledger.some_incomplete());
         }
         let defects = checker::defects(&self.crew.ledger());
         assert!(defects.is_empty(), "{} defects: {:#?}", defects.len(), &defects[..defects.len().min(20)]);
@@ -169,9 +165,10 @@ impl Trial {
             self.recoveries.iter().map(figure).max().unwrap_or_default().as_secs_f64()
         };
         println!(
-            "{what}: {} messages in {seconds:.1} s, {:.0}/s; {} faults; every device had everything at the latest \
+            "{what}: {} messages ({} of channels) in {seconds:.1} s, {:.0}/s; {} faults; every device had everything at the latest \
              {:.1} s after one, presence was right {:.1} s after one; memory {} MiB before, {} MiB after",
             ledger.offered(),
+            ledger.channels.published(),
             ledger.offered() as f64 / seconds,
             self.recoveries.len(),
             longest(|recovery| recovery.messages),

@@ -78,7 +78,7 @@ impl Channels {
                 for (channel, posts) in by_channel(posts) {
                     self.hand(&channel, posts).await;
                 }
-                marks.iter().for_each(|(channel, head)| self.mark(channel, *head));
+                marks.iter().for_each(|(channel, head)| self.mark_all(channel, *head));
             }
         }
     }

@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use super::Channels;
+use super::{Channel, Channels};
 use crate::gateway::Shared;
 
 /// What presence has been told of a channel.
@@ -26,7 +26,7 @@ pub(super) struct Shown {
     empty_since: Option<Instant>,
     /// What presence has confirmed, and when.
     written: Option<Written>,
-    /// To be written although nothing has changed: presence may have lost it.
+    /// To be written although nothing has changed: presence may have lost it since the last write began.
     again: bool,
     /// Subscribers on other gateways, as those said when this one last asked.
     elsewhere: u64,
@@ -60,6 +60,19 @@ impl Shown {
     /// Subscribers on other gateways, as those said when this one last asked.
     pub(super) fn elsewhere(&self) -> u64 {
         self.elsewhere
+    }
+
+    /// A write begins: what presence loses from here on is to be written again.
+    fn begin_write(&mut self) {
+        self.again = false;
+    }
+
+    /// The write that was begun has ended; `None`: presence did not answer.
+    fn end_write(&mut self, written: Option<Written>) {
+        match written {
+            Some(_) => self.written = written,
+            None => self.again = true,
+        }
     }
 
     /// Whether pushers know of an incarnation's interest.
@@ -153,6 +166,26 @@ impl Channels {
         self.due.notify_one();
     }
 
+    /// The gateway stops: drops what presence has been told. What cannot be dropped counts for nobody without the lease.
+    pub(crate) async fn drop_all(&self, gateway: &Shared) {
+        let (gateway, presence) = (gateway.parts.id.clone(), &gateway.parts.presence);
+        for shard in &self.shards {
+            let written = |(channel, entry): (&ChannelName, &Channel)| {
+                Some((channel.clone(), entry.shown.written.as_ref()?.incarnation))
+            };
+            let written: Vec<_> = shard.lock().iter().filter_map(written).collect();
+            for some in written.chunks(AT_ONCE) {
+                let drops = some.iter().map(async |(channel, incarnation)| {
+                    let (gateway, incarnation) = (gateway.clone(), *incarnation);
+                    presence.drop_interest(channel, &Interest { gateway, incarnation, subscribers: 0 }).await
+                });
+                if join_all(drops).await.iter().any(Result::is_err) {
+                    return;
+                }
+            }
+        }
+    }
+
     async fn settle(&self, gateway: &Shared) {
         let unsettled: Vec<_> = self.unsettled.lock().drain().collect();
         let kept_for = if unsettled.len() > MAX_IDLE { Duration::ZERO } else { KEPT_FOR };
@@ -181,9 +214,11 @@ impl Channels {
             let shown = &mut entry.shown;
             let due = shown.due(incarnation, Instant::now(), kept_for);
             let is_new = !shown.is_known(incarnation);
-            if due == Due::Drop {
+            match due {
                 // From here on a new subscriber waits until it is written again.
-                shown.written = None;
+                Due::Drop => shown.written = None,
+                Due::Show => shown.begin_write(),
+                Due::Nothing | Due::Later => {}
             }
             (due, shown.subscribers, is_new)
         };
@@ -192,25 +227,25 @@ impl Channels {
         let result = match due {
             Due::Nothing => return Ok(()),
             Due::Later => Ok(()),
-            Due::Show => presence.show_interest(channel, &interest).await.map(|()| {
-                self.shown(channel, Written { incarnation, subscribers, at: Instant::now() });
-                if is_new {
+            Due::Show => {
+                let shown = presence.show_interest(channel, &interest).await;
+                let at = Instant::now();
+                let written = shown.is_ok().then_some(Written { incarnation, subscribers, at });
+                if let Some(entry) = self.shard(channel).lock().get_mut(channel) {
+                    entry.shown.end_write(written);
+                }
+                if shown.is_ok() && is_new {
                     // A push may still have gone by what the pusher knew before.
                     gateway.heads.registered(Timeline::channel(channel));
                 }
-            }),
+                shown
+            }
             Due::Drop => presence.drop_interest(channel, &interest).await.map(|()| self.dropped(channel)),
         };
         if due == Due::Later || result.is_err() {
             self.unsettled.lock().insert(channel.clone());
         }
         result
-    }
-
-    fn shown(&self, channel: &ChannelName, written: Written) {
-        if let Some(entry) = self.shard(channel).lock().get_mut(channel) {
-            (entry.shown.written, entry.shown.again) = (Some(written), false);
-        }
     }
 
     fn dropped(&self, channel: &ChannelName) {
@@ -269,9 +304,22 @@ mod tests {
     fn what_presence_may_have_lost_is_written_again() {
         let (mut shown, start) = (Shown::default(), Instant::now());
         shown.subscribers_changed(1, start);
-        shown.written = Some(Written { incarnation: 7, subscribers: 1, at: start });
+        let written = Some(Written { incarnation: 7, subscribers: 1, at: start });
+        shown.end_write(written);
         shown.again = true;
         assert_eq!(due(&shown, Duration::ZERO, start), Due::Show);
         assert!(shown.is_known(7), "until then it counts as it was");
+
+        shown.begin_write();
+        shown.end_write(None);
+        assert_eq!(due(&shown, Duration::ZERO, start), Due::Show, "presence did not answer");
+        shown.begin_write();
+        // It was written, lost, and then the answer came.
+        shown.again = true;
+        shown.end_write(written);
+        assert_eq!(due(&shown, Duration::ZERO, start), Due::Show);
+        shown.begin_write();
+        shown.end_write(written);
+        assert_eq!(due(&shown, Duration::ZERO, start), Due::Nothing);
     }
 }

@@ -43,6 +43,8 @@ struct Channel {
     subscribers: HashMap<Subscription, Arc<Mailbox>>,
     /// The subscribers as they are handed a message, without the lock; made anew after one came or went.
     snapshot: Option<Snapshot>,
+    /// All who subscribe have been handed everything up to here, or a mark in its place, or will be.
+    told: u64,
     shown: Shown,
 }
 
@@ -90,15 +92,31 @@ impl Channels {
 
     /// Takes a message of a channel, to hand it to the subscribers. False if the channel has not had any for long.
     pub(crate) fn post(&self, post: Post) -> bool {
-        let is_here = self.shard(&post.channel).lock().contains_key(&post.channel);
+        let is_here = self.tell(&post.channel, post.seq).is_some();
         if is_here {
             self.fanout.put(post);
         }
         is_here
     }
 
-    /// Tells a channel's subscribers that it has at least that head.
+    /// Tells a channel's subscribers that it has at least that head, unless what has that seq is on its way to them: else
+    /// thousands would read from the store what they are about to get.
     pub(crate) fn mark(&self, channel: &ChannelName, head: u64) {
+        if self.tell(channel, head) == Some(true) {
+            self.mark_all(channel, head);
+        }
+    }
+
+    /// Notes that subscribers are told of a seq; whether they were not yet. `None` for a channel without any for long.
+    fn tell(&self, channel: &ChannelName, seq: u64) -> Option<bool> {
+        let mut shard = self.shard(channel).lock();
+        let Channel { told, .. } = shard.get_mut(channel)?;
+        let is_new = seq > *told;
+        *told = seq.max(*told);
+        Some(is_new)
+    }
+
+    fn mark_all(&self, channel: &ChannelName, head: u64) {
         for (number, mailbox) in self.snapshot(channel).iter().flat_map(|snapshot| snapshot.iter()) {
             mailbox.mark_channel(*number, head);
         }

@@ -92,3 +92,21 @@ async fn a_volatile_message_that_finds_no_room_leaves_nothing() {
     }
     assert!(full.get() > 0 && queue.marks() == 0);
 }
+
+#[tokio::test]
+async fn a_mark_for_what_is_on_its_way_makes_nobody_read_the_store() {
+    let channels = channels();
+    let mailbox = mailbox(1);
+    let _place = channels.join(sport(), &mailbox, 1);
+    channels.post(post(&sport(), 7));
+    channels.mark(&sport(), 7);
+    channels.mark(&sport(), 6);
+    hand_over(&channels).await;
+    let mail = mailbox.take();
+    assert_eq!((seqs(&mail), mail.channel_marks), (vec![(1, 7)], vec![]));
+    channels.mark(&sport(), 8);
+    assert_eq!(mailbox.take().channel_marks, [(1, 8)], "this one was lost");
+    // Whoever comes has read the head: what is not new for the others is not for him.
+    channels.mark(&sport(), 8);
+    assert!(mailbox.take().channel_marks.is_empty());
+}

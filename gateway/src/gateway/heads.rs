@@ -4,9 +4,9 @@
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tidegate_proto::timeline::Timeline;
+use tidegate_proto::timeline::{Timeline, TimelineKind};
 use tokio::sync::Notify;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
@@ -49,9 +49,9 @@ impl Fresh {
                 for users in gateway.hub.users() {
                     check(&users.iter().map(Timeline::inbox).collect::<Vec<_>>(), gateway).await;
                 }
-                for channels in gateway.channels.names() {
-                    check(&channels.iter().map(Timeline::channel).collect::<Vec<_>>(), gateway).await;
-                }
+                let channels = gateway.channels.names().flatten();
+                check(&channels.map(|channel| Timeline::channel(&channel)).collect::<Vec<_>>(), gateway)
+                    .await;
                 told_at = Instant::now() + TOLD_EVERY;
             } else {
                 check(&self.due(), gateway).await;
@@ -77,16 +77,25 @@ impl Fresh {
 }
 
 async fn check(timelines: &[Timeline], gateway: &Shared) {
+    let mut later = Vec::new();
     for timelines in timelines.chunks(BATCH) {
         match gateway.parts.store.heads(timelines).await {
-            Ok(bounds) => timelines.iter().zip(bounds).for_each(|(timeline, bounds)| {
-                link::mark(timeline, bounds.head, gateway);
+            Ok(bounds) => timelines.iter().zip(bounds).for_each(|(timeline, bounds)| match timeline.kind() {
+                TimelineKind::Channel(_) => later.push((timeline, bounds.head)),
+                _ => link::mark(timeline, bounds.head, gateway),
             }),
             Err(error) => warn!(error = &error as &dyn std::error::Error, "heads are not checked"),
         }
     }
+    if !later.is_empty() {
+        // What was stored a moment ago is on its way, perhaps to thousands of subscribers.
+        sleep(ON_ITS_WAY).await;
+        later.into_iter().for_each(|(timeline, head)| link::mark(timeline, head, gateway));
+    }
 }
 
+/// From the commit to the gateway.
+const ON_ITS_WAY: Duration = Duration::from_millis(200);
 const AFTER_REGISTRATION: Duration = Duration::from_secs(2);
 const ALL_EVERY: Duration = Duration::from_secs(30);
 /// The time between the checks that links ask for.

@@ -18,7 +18,7 @@ use super::Shared;
 use super::registrations::Row;
 use crate::hub::mailbox::Notice;
 
-/// Works until `stop`; then drops the routes that are left, and the lease.
+/// Works until `stop`; then drops the routes that are left, the interests, and the lease.
 pub(crate) async fn run(gateway: &Shared, stop: &CancellationToken) {
     tokio::join!(
         stop.run_until_cancelled(keep(&gateway.parts.presence, gateway)),
@@ -29,6 +29,7 @@ pub(crate) async fn run(gateway: &Shared, stop: &CancellationToken) {
     let left = async {
         // What cannot be dropped now counts for nobody without the lease.
         let _ = drop_all(gateway).await;
+        gateway.channels.drop_all(gateway).await;
         gateway.parts.presence.end_lease(&lease(gateway)).await
     };
     match timeout(END_LIMIT, left).await {

@@ -187,7 +187,7 @@ impl<A: Accept, B: Refusals> Worker<A, B> {
 }
 
 /// Sets what a socket for messages needs. Neither can fail on an open socket; without them it still works.
-fn tune(tcp: &TcpStream) {
+pub(super) fn tune(tcp: &TcpStream) {
     // A message waits for no other to fill a packet.
     let _ = tcp.set_nodelay(true);
     // What a slow client does not take stays in its bounded queue and not in megabytes of the system's.
@@ -209,9 +209,10 @@ fn with_connection(
     })
 }
 
-/// How much the system takes of what cannot be sent yet.
+/// How much the system takes of what cannot be sent yet. It takes more when most of that is sent, which a client at
+/// 1 KiB a second must reach well within the minute after which it counts as taking nothing.
 #[cfg(any(target_os = "linux", target_os = "android"))]
-const MAX_UNSENT_BYTES: u32 = 64 * 1024;
+const MAX_UNSENT_BYTES: u32 = 16 * 1024;
 /// How long a client may take for its TLS handshake.
 const TLS_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a client may take for the head of a request, and how long a connection may idle between two.

@@ -53,18 +53,26 @@ impl<T: Transport> Session<T> {
             State::Open(feed, _) => {
                 let bounds = Bounds { head: feed.head(), floor: subscription.floor };
                 let answer = subscribed(&self.gateway, &subscription.channel, bounds, id);
-                self.answer(answer);
+                let timeline = subscription.timeline.clone();
+                self.transport.send(Outgoing::OfChannel { timeline, frame: answer });
             }
         }
     }
 
     pub(super) fn on_unsubscribe(&mut self, id: u32, channel: &str) -> Result<(), Refusal> {
         let channel = ChannelName::new(channel)?;
-        if self.subscriptions.remove(&channel).is_none() {
+        let Some(Subscription { timeline, state, .. }) = self.subscriptions.remove(&channel) else {
             return Err(Refusal::new(Code::NotFound, "not subscribed to this channel"));
+        };
+        if let State::Opening { ids, .. } = state {
+            for id in ids {
+                let refusal = Refusal::new(Code::NotFound, "unsubscribed before it was open");
+                self.answer(error_frame(id, refusal));
+            }
         }
         let unsubscribed = Unsubscribed { channel: channel.as_str().to_owned(), reason: String::new() };
-        self.answer(ServerFrame { id, kind: Some(server_frame::Kind::Unsubscribed(unsubscribed)) });
+        let frame = ServerFrame { id, kind: Some(server_frame::Kind::Unsubscribed(unsubscribed)) };
+        self.transport.send(Outgoing::OfChannel { timeline, frame });
         Ok(())
     }
 
@@ -137,8 +145,8 @@ impl<T: Transport> Session<T> {
         let (channel, timeline) = (subscription.channel.clone(), subscription.timeline.clone());
         self.subscriptions.note(number);
         for id in ids {
-            let answer = subscribed(&self.gateway, &channel, bounds, id);
-            self.answer(answer);
+            let frame = subscribed(&self.gateway, &channel, bounds, id);
+            self.transport.send(Outgoing::OfChannel { timeline: timeline.clone(), frame });
         }
         if start < from_floor {
             self.history_gone(&timeline, bounds.floor);
@@ -241,9 +249,10 @@ impl<T: Transport> Session<T> {
         self.write(&timeline, &mut out, None);
     }
 
-    fn history_gone(&mut self, timeline: &str, floor: u64) {
-        let gone = HistoryGone { timeline: timeline.to_owned(), floor: floor.cast_signed() };
-        self.answer(frame(server_frame::Kind::HistoryGone(gone)));
+    fn history_gone(&mut self, timeline: &Arc<str>, floor: u64) {
+        let gone = HistoryGone { timeline: timeline.to_string(), floor: floor.cast_signed() };
+        let frame = frame(server_frame::Kind::HistoryGone(gone));
+        self.transport.send(Outgoing::OfChannel { timeline: timeline.clone(), frame });
     }
 }
 

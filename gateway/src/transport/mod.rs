@@ -160,7 +160,8 @@ pub struct Bad {
 pub enum Outgoing {
     /// On the control stream.
     Frame(ServerFrame),
-    /// An entry of a timeline (`""`: the inbox), by the lane of its conversation.
+    /// An entry of a timeline (`""`: the inbox), by the lane of its conversation. One of the inbox that is gone has none
+    /// any more: it goes by the control stream.
     Deliver {
         /// Empty for the inbox.
         timeline: std::sync::Arc<str>,
@@ -171,6 +172,13 @@ pub enum Outgoing {
     },
     /// Messages of a channel, by the lane of their conversation.
     Burst(std::sync::Arc<Burst>),
+    /// What has its place among the entries of a channel, by the lane of those.
+    OfChannel {
+        /// The channel's timeline, which is the conversation of its messages.
+        timeline: std::sync::Arc<str>,
+        /// Subscribed, Unsubscribed or HistoryGone.
+        frame: ServerFrame,
+    },
     /// STORED in place of the own message, by the lane of its conversation.
     Stored {
         /// Its seq in the sender's inbox.

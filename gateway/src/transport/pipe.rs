@@ -56,9 +56,10 @@ impl Transport for Pipe {
 
     fn send(&mut self, out: Outgoing) {
         match out {
-            Outgoing::Frame(frame) | Outgoing::Page(frame) | Outgoing::Signal(frame) => {
-                self.queue.put(&frame)
-            }
+            Outgoing::Frame(frame)
+            | Outgoing::OfChannel { frame, .. }
+            | Outgoing::Page(frame)
+            | Outgoing::Signal(frame) => self.queue.put(&frame),
             Outgoing::Deliver { timeline, seq, body: Some(body) } => {
                 self.queue.put_deliver(&timeline, seq, &body)
             }

@@ -7,6 +7,7 @@ use crate::ledger::{Device, Got, Ledger, Name};
 /// Everything that is wrong, in words; empty: nothing.
 pub(crate) fn defects(ledger: &Ledger) -> Vec<String> {
     let mut found = ledger.seen.clone();
+    found.extend(ledger.channels.defects());
     check_promises(ledger, &mut found);
     for device in &ledger.devices {
         check_inbox(ledger, device, &mut found);

@@ -4,6 +4,7 @@
 mod crowd;
 mod descriptors;
 mod disk;
+mod floods;
 mod frames;
 mod pieces;
 mod requests;

@@ -37,6 +37,18 @@ pub(super) fn check_inbox(messages: &[Message], sent: &HashMap<String, &[Sent]>,
     }
 }
 
+/// Everything once and in order, as the receipts say, on lanes too.
+pub(super) fn check_channel(messages: &[Message], sent: &[Sent]) {
+    assert_eq!(messages.len(), sent.len());
+    for ((message, sent), number) in messages.iter().zip(sent).zip(0_i64..) {
+        let Message { seq, msg, .. } = message;
+        assert_eq!((*seq, &msg.content[..]), (number + 1, number.to_string().as_bytes()));
+        let stored = (&msg.local_id, &msg.server_id, msg.conv_seq, 0);
+        let Sent { local_id, stored: said } = sent;
+        assert_eq!(stored, (local_id, &said.server_id, said.conv_seq, said.seq));
+    }
+}
+
 /// A new device pulls the whole inbox and every conversation: they are what was received.
 pub(super) async fn check_stored(server: &Server, transport: Transport, user: &str, messages: &[Message]) {
     let config = server.config(transport, user, "auditor").start(Start::Head);

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use tidegate_client::v1::Msg;
 use tidegate_client::{Client, Event, Events, Message, SendHandle, Stored};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
-use crate::peer::{Peer, spawn, text_to, within};
+use crate::peer::{Peer, spawn, within};
 
 /// How far all senders are together.
 #[derive(Default)]
@@ -87,14 +88,9 @@ pub(super) struct Sent {
     pub(super) stored: Stored,
 }
 
-/// Sends numbers at `rate` a second until told to stop, then waits until all are stored. What is due while the server
+/// Sends numbers at `rate` a second, to whom `to` says, until told to stop, then waits until all are stored. What is due while the server
 /// is down or slow is sent as soon as the client takes it.
-pub(super) fn start_sender(
-    peer: Peer,
-    to: &'static str,
-    rate: u32,
-    progress: Arc<Progress>,
-) -> JoinHandle<Vec<Sent>> {
+pub(super) fn start_sender(peer: Peer, to: Msg, rate: u32, progress: Arc<Progress>) -> JoinHandle<Vec<Sent>> {
     let Peer { client, events, .. } = peer;
     // It wants no messages.
     drop(events);
@@ -104,7 +100,8 @@ pub(super) fn start_sender(
         let mut followed = Vec::new();
         while !progress.stop.load(Ordering::Relaxed) {
             every.tick().await;
-            let handle = within(client.send(text_to(to, followed.len().to_string()))).await.unwrap();
+            let msg = Msg { content: followed.len().to_string().into(), ..to.clone() };
+            let handle = within(client.send(msg)).await.unwrap();
             progress.offered.fetch_add(1, Ordering::Relaxed);
             followed.push(spawn(follow(handle, progress.clone())));
         }

@@ -8,12 +8,13 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
-use tidegate_client::Transport;
+use tidegate_client::v1::Msg;
+use tidegate_client::{StartAt, Transport};
 use tokio::time::sleep;
 
-use self::audit::{check_inbox, check_stored};
+use self::audit::{check_channel, check_inbox, check_stored};
 use self::load::{Measured, Progress, Received, Sent, start_recipient, start_sender};
-use crate::peer::{Peer, within};
+use crate::peer::{Peer, text_to, within};
 use crate::server::Server;
 
 over_each_transport!(a_request_is_answered_over_a_kill);
@@ -46,6 +47,7 @@ pub(crate) const RECIPIENTS: [(&str, Transport, u32); 5] = [
     ("wilma", Transport::WebTransport, 8),
     ("sandra", Transport::WebSocket, 0),
 ];
+const CHANNEL: &str = "kills";
 const SENDERS: usize = 2 * RECIPIENTS.len();
 
 /// The number of a sender says over what it sends, and to whom.
@@ -64,8 +66,12 @@ async fn kill_under_load(kills: u32, rate: u32, receipts: Range<u64>) {
     for number in 0..SENDERS {
         let (user, transport, to) = sender(number);
         let peer = Peer::connect(&server, transport, &user, "sender").await;
-        senders.push(start_sender(peer, to, rate / SENDERS as u32, progress.clone()));
+        senders.push(start_sender(peer, text_to(to, ""), rate / SENDERS as u32, progress.clone()));
     }
+    let subscribers = start_subscribers(&server).await;
+    let publisher = Peer::connect(&server, Transport::Quic, "publisher", "publisher").await;
+    let to = Msg { channel: CHANNEL.into(), ..Msg::default() };
+    let publisher = start_sender(publisher, to, rate / 20, progress.clone());
 
     let mut measured = Measured::begin();
     for _ in 0..kills {
@@ -85,6 +91,10 @@ async fn kill_under_load(kills: u32, rate: u32, receipts: Range<u64>) {
         sent.insert(sender(number).0, within(task).await.unwrap());
     }
     println!("{measured} {kills} kills, {} stored", sent.values().map(Vec::len).sum::<usize>());
+    let published = within(publisher).await.unwrap();
+    for subscriber in subscribers {
+        check_channel(&within(subscriber.all(published.len())).await, &published);
+    }
     for ((recipient, transport, lanes), received) in RECIPIENTS.into_iter().zip(received) {
         let (expected, messages) = collect(recipient, received, &sent).await;
         check_inbox(&messages, &expected, lanes > 0);
@@ -97,6 +107,18 @@ async fn start_recipients(server: &Server) -> Vec<Received> {
     for (user, transport, lanes) in RECIPIENTS {
         let config = server.config(transport, user, "recipient").lanes(lanes);
         received.push(start_recipient(Peer::connect_by(config).await));
+    }
+    received
+}
+
+/// They listen to a channel over what the recipients do.
+async fn start_subscribers(server: &Server) -> Vec<Received> {
+    let mut received = Vec::new();
+    for (user, transport, lanes) in RECIPIENTS {
+        let config = server.config(transport, &format!("{user}-2"), "subscriber").lanes(lanes);
+        let peer = Peer::connect_by(config).await;
+        within(peer.client.subscribe(CHANNEL, StartAt::Floor)).await.unwrap();
+        received.push(start_recipient(peer));
     }
     received
 }

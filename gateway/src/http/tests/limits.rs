@@ -1,7 +1,8 @@
 //! What a hostile or a dead client costs, TLS, and how it all ends.
 
 use rustls::pki_types::{PrivateKeyDer, ServerName};
-use tokio::time::Instant;
+use tokio::net::TcpSocket;
+use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsConnector;
 
 use super::*;
@@ -228,4 +229,26 @@ async fn stopping_ends_the_listener_and_idle_connections() {
     running.stop().await;
     end(&mut idle).await;
     assert!(TcpStream::connect(address).await.is_err());
+}
+
+/// Else one that reads 1 KiB a second seems to take nothing for a minute.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_slow_reader_is_seen_to_read() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let client = TcpSocket::new_v4().unwrap();
+    client.set_recv_buffer_size(4 * 1024).unwrap();
+    // As on any network but loopback.
+    socket2::SockRef::from(&client).set_tcp_mss(1_400).unwrap();
+    let mut client = client.connect(listener.local_addr().unwrap()).await.unwrap();
+    let (server, _) = listener.accept().await.unwrap();
+    super::super::listener::tune(&server);
+    for _ in 0..5 {
+        while server.try_write(&[0; 4096]).is_ok() {}
+        let mut read = 0;
+        while timeout(Duration::from_millis(5), server.writable()).await.is_err() {
+            read += client.read(&mut [0; 1024]).await.unwrap();
+        }
+        assert!(read <= 30 * 1024, "{read} bytes were read before the server could write");
+    }
 }

@@ -216,3 +216,87 @@ async fn presence_knows_of_a_subscriber_and_again_when_its_lease_was_lost() {
     publish_all(&mut bob, "news", 1..=3).await;
     hears(&mut alice, "news", 1..=3).await;
 }
+
+#[tokio::test]
+async fn nothing_is_left_in_presence_of_a_gateway_that_stopped() {
+    let world = World::new().await;
+    let (mut alice, _) = world.connect("alice", "phone").await;
+    for number in 0..300 {
+        alice.subscribed(&format!("c/{number}"), None).await;
+        if number >= 100 {
+            alice.send(from_client::Kind::Unsubscribe(Unsubscribe { channel: format!("c/{number}") })).await;
+            assert!(matches!(alice.next().await, Kind::Unsubscribed(_)));
+        }
+    }
+    let channel = |number: usize| tidegate_proto::id::ChannelName::new(&format!("c/{number}")).unwrap();
+    let channels: Vec<_> = (0..300).map(channel).collect();
+    let presence = world.presence.clone();
+    let shown = async || presence.interests(&channels).await.unwrap().iter().flatten().count();
+    assert_eq!(shown().await, 300, "those of whom the last one went a moment ago too");
+    drop(alice);
+    world.end().await;
+    assert_eq!(shown().await, 0);
+}
+
+#[tokio::test]
+async fn a_subscribe_that_is_taken_back_before_it_is_open_is_answered_too() {
+    let world = World::new().await;
+    let (mut alice, _) = world.connect("alice", "phone").await;
+    // Neither waits for the store.
+    alice.subscribe("news", None).await;
+    alice.subscribe("news", None).await;
+    alice.send(from_client::Kind::Unsubscribe(Unsubscribe { channel: "news".into() })).await;
+    for _ in 0..2 {
+        assert_eq!(alice.refused().await, Code::NotFound);
+    }
+    assert!(matches!(alice.next().await, Kind::Unsubscribed(_)));
+    assert_eq!(alice.subscribed("news", None).await.head, 0);
+}
+
+#[tokio::test]
+async fn the_interest_in_a_channel_ends_a_minute_after_its_last_subscriber() {
+    let world = World::new().await;
+    let (mut alice, _) = world.connect("alice", "phone").await;
+    for channel in ["kept", "left"] {
+        alice.subscribed(channel, None).await;
+    }
+    alice.send(from_client::Kind::Unsubscribe(Unsubscribe { channel: "left".into() })).await;
+    assert!(matches!(alice.next().await, Kind::Unsubscribed(_)));
+    world.shows(&["subscriptions 1"]);
+    let names = ["kept", "left"].map(|name| tidegate_proto::id::ChannelName::new(name).unwrap());
+    let shown = async || {
+        let found = world.presence.interests(&names).await.unwrap();
+        found.iter().map(|interests| interests.len()).collect::<Vec<_>>()
+    };
+    tokio::time::pause();
+    tokio::time::sleep(Duration::from_secs(58)).await;
+    assert_eq!(shown().await, [1, 1], "whoever comes back is there at once");
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(shown().await, [1, 0]);
+    assert_eq!(world.gateway.shared().channels.count(&names[0]), 1);
+}
+
+#[tokio::test]
+async fn of_very_many_idle_channels_none_is_kept() {
+    let world = World::new().await;
+    let channels = world.gateway.shared().channels.clone();
+    let mailbox = crate::hub::mailbox::Mailbox::new(1, 1 << 20, Arc::default());
+    let names: Vec<_> = (0..10_500)
+        .map(|number| tidegate_proto::id::ChannelName::new(&format!("flood/{number}")).unwrap())
+        .collect();
+    let places: Vec<_> = names.iter().map(|name| channels.join(name.clone(), &mailbox, 1)).collect();
+    let shown = async || world.presence.interests(&names).await.unwrap().iter().flatten().count();
+    until(async || shown().await == names.len()).await;
+    drop(places);
+    until(async || shown().await == 0).await;
+}
+
+/// Waits until something holds that nothing tells.
+async fn until(mut holds: impl AsyncFnMut() -> bool) {
+    let holding = async {
+        while !holds().await {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(LIMIT, holding).await.expect("it holds in time");
+}

@@ -3,6 +3,7 @@
 mod begin;
 mod channels;
 mod drain;
+mod floors;
 mod messages;
 mod pace;
 mod presence;

@@ -13,6 +13,7 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use prost::Message as _;
 use quinn::{Connection, ConnectionError, RecvStream, SendStream, WriteError};
+use tidegate_pipeline::body::lane_hash;
 use tidegate_proto::limits::{MAX_DATAGRAM_BYTES, MAX_HELLO_BYTES, MAX_LANES};
 use tidegate_proto::v1::{CloseCode, Code, ServerFrame};
 use tokio::io::{AsyncRead as _, ReadBuf};
@@ -252,7 +253,11 @@ impl Transport for Streams {
                 self.outbox.put(Some(burst.lane_hash()), |queue| queue.put_shared(burst.frames()));
             }
             Outgoing::Deliver { timeline, seq, body: None } => {
-                self.outbox.put(None, |queue| queue.put(&gone_frame(&timeline, seq)));
+                let hash = (!timeline.is_empty()).then(|| lane_hash(&timeline));
+                self.outbox.put(hash, |queue| queue.put(&gone_frame(&timeline, seq)));
+            }
+            Outgoing::OfChannel { timeline, frame } => {
+                self.outbox.put(Some(lane_hash(&timeline)), |queue| queue.put(&frame));
             }
             Outgoing::Stored { seq, body } => {
                 self.outbox.put(Some(body.lane_hash()), |queue| queue.put(&stored_frame(seq, &body)));

@@ -54,7 +54,9 @@ impl Binary {
 /// Queues a frame.
 pub(super) fn put(output: &mut Output, out: Outgoing) {
     match out {
-        Outgoing::Frame(frame) | Outgoing::Signal(frame) => output.live.put(&frame),
+        Outgoing::Frame(frame) | Outgoing::OfChannel { frame, .. } | Outgoing::Signal(frame) => {
+            output.live.put(&frame)
+        }
         Outgoing::Page(frame) => output.pages.put(&frame),
         Outgoing::Deliver { timeline, seq, body: Some(body) } => {
             output.live.put_deliver(&timeline, seq, &body)

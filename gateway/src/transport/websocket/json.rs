@@ -44,7 +44,9 @@ fn misfit(text: &[u8]) -> Option<serde_json::Error> {
 /// Queues a frame.
 pub(super) fn put(output: &mut Output, out: Outgoing) {
     let (frame, page) = match out {
-        Outgoing::Frame(frame) | Outgoing::Signal(frame) => (frame, false),
+        Outgoing::Frame(frame) | Outgoing::OfChannel { frame, .. } | Outgoing::Signal(frame) => {
+            (frame, false)
+        }
         Outgoing::Page(frame) => (frame, true),
         Outgoing::Deliver { timeline, seq, body: Some(body) } => (deliver(&timeline, seq, &body), false),
         Outgoing::Deliver { timeline, seq, body: None } => (gone_frame(&timeline, seq), false),

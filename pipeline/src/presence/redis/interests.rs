@@ -3,17 +3,22 @@
 
 use std::collections::HashMap;
 
-use fred::prelude::{Error, HashesInterface as _};
+use fred::prelude::{Error, HashesInterface as _, KeysInterface as _};
 use futures_util::future::try_join_all;
 use tidegate_proto::id::ChannelName;
 
 use super::{Shared, leases, scripts};
 use crate::presence::interest::{Interest, Interests};
 
-/// Writes a gateway's interest over its last one.
+/// Writes a gateway's interest over its last one. It is to be written again before `KEPT_FOR_S` is over: nobody may ever
+/// ask for a channel again whose gateway died.
 pub(super) async fn show(shared: &Shared, channel: &ChannelName, interest: &Interest) -> Result<(), Error> {
-    let field = (&*interest.gateway, interest.encode());
-    shared.pool.hset(shared.keys.channel(channel), field).await
+    let key = shared.keys.channel(channel);
+    let pipeline = shared.pool.next().pipeline();
+    let () = pipeline.hset(&key, (&*interest.gateway, interest.encode())).await?;
+    let () = pipeline.expire(&key, KEPT_FOR_S, None).await?;
+    let _: Vec<i64> = pipeline.all().await?;
+    Ok(())
 }
 
 /// Removes a gateway's interest if it is of this incarnation.
@@ -53,3 +58,6 @@ async fn rows(shared: &Shared, channels: &[ChannelName]) -> Result<Vec<Interests
     let decode = |(gateway, text): (&String, &String)| Interest::decode(gateway, text);
     hashes.into_iter().map(|hash| Ok(hash?.iter().filter_map(decode).collect())).collect()
 }
+
+/// In seconds: ten times as long as until a gateway compares what it holds with presence.
+pub(super) const KEPT_FOR_S: i64 = 600;

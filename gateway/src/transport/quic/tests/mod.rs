@@ -7,6 +7,7 @@ mod tokens;
 
 use std::cell::Cell;
 use std::net::UdpSocket;
+use std::sync::Arc;
 
 use quinn::{ConnectionError, TransportConfig, VarInt};
 use tidegate_proto::v1::{CloseCode, Page, ServerFrame, StreamHeader, deliver, server_frame, stream_header};
@@ -80,6 +81,30 @@ async fn deliveries_go_by_the_lane_of_their_conversation_in_order() {
     }
     found.sort_unstable();
     assert_eq!((seen, found), (600, used));
+}
+
+/// Else its subscriber takes a later entry for the next one, or Subscribed for older than what it stands before.
+#[tokio::test]
+async fn what_belongs_to_a_channel_goes_by_its_lane_in_order() {
+    let mut rig = Rig::new();
+    let (client, session) = rig.raw().await;
+    session.open(8, false).await;
+    let timeline: Arc<str> = "c:news/sport".into();
+    session.send(Outgoing::OfChannel { timeline: timeline.clone(), frame: server_signal("s", 10) }).await;
+    for seq in 1..=9 {
+        let body = (seq % 3 > 0).then(|| body(&timeline, 10_000));
+        session.send(Outgoing::Deliver { timeline: timeline.clone(), seq, body }).await;
+    }
+    let mut lane = Frames::new(timeout(HANG, client.connection.accept_uni()).await.unwrap().unwrap());
+    let header: StreamHeader = lane.next().await.unwrap();
+    assert!(matches!(header.kind, Some(stream_header::Kind::Lane(_))), "{header:?}");
+    assert_eq!(lane.next().await, Some(server_signal("s", 10)));
+    for seq in 1..=9 {
+        let frame: ServerFrame = lane.next().await.unwrap();
+        let Some(server_frame::Kind::Deliver(deliver)) = frame.kind else { panic!("{frame:?}") };
+        assert_eq!(deliver.seq, seq);
+        assert_eq!(matches!(deliver.entry, Some(deliver::Entry::Gone(_))), seq % 3 == 0);
+    }
 }
 
 #[tokio::test]

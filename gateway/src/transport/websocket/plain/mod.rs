@@ -82,7 +82,7 @@ impl Plain {
                 None
             }
             // Nobody here subscribes to a channel.
-            Outgoing::Page(_) | Outgoing::Signal(_) | Outgoing::Burst(_) => None,
+            Outgoing::OfChannel { .. } | Outgoing::Burst(_) | Outgoing::Page(_) | Outgoing::Signal(_) => None,
         };
         let Some(msg) = msg else { return };
         if self.kind == Opcode::Text {

@@ -4,6 +4,7 @@ mod shapes;
 
 use std::time::Duration;
 
+use fred::prelude::KeysInterface as _;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -43,6 +44,17 @@ async fn within<T>(future: impl Future<Output = T>) -> T {
 #[ignore = "needs Redis: scripts/services run redis -- cargo test -p tidegate-pipeline redis -- --ignored"]
 async fn contract() {
     contract::run(&presence_at(url())).await;
+}
+
+#[tokio::test]
+#[ignore = "needs Redis: scripts/services run redis -- cargo test -p tidegate-pipeline redis -- --ignored"]
+async fn an_interest_that_nobody_writes_again_or_asks_for_does_not_stay() {
+    let presence = Presence::connect(own(url())).unwrap();
+    let channel = ChannelName::new("news/sport").unwrap();
+    let interest = Interest { gateway: "gateway-1".into(), incarnation: 7, subscribers: 1 };
+    presence.show_interest(&channel, &interest).await.unwrap();
+    let left: i64 = presence.0.pool.ttl(presence.0.keys.channel(&channel)).await.unwrap();
+    assert!((1..=super::interests::KEPT_FOR_S).contains(&left), "{left}");
 }
 
 #[tokio::test]
