@@ -79,6 +79,11 @@ export function isId(text: string): boolean {
   return /^[A-Za-z0-9._@+-]{1,64}$/.test(text);
 }
 
+/** A text is what the name of a channel may be: 1 to 128 of what ids are made of, and `/`. */
+export function isChannel(text: string): boolean {
+  return /^[A-Za-z0-9._@+/-]{1,128}$/.test(text);
+}
+
 /**
  * The message to put on the wire.
  *
@@ -90,6 +95,7 @@ export function toMsg(outgoing: Outgoing, localId: string, now: number): Msg {
     throw new TidegateError("INVALID_ARGUMENT", "exactly one of receiverId, groupId and channel says where it goes");
   }
   const target = receiverId || groupId;
+  if (channel && !isChannel(channel)) throw new TidegateError("INVALID_ARGUMENT", `"${channel.slice(0, 160)}" is not the name of a channel`);
   if (target && !isId(target)) throw new TidegateError("INVALID_ARGUMENT", `"${target.slice(0, 80)}" is not an id`);
   const isText = typeof outgoing.content === "string";
   const content = isText ? new TextEncoder().encode(outgoing.content as string) : (outgoing.content as Uint8Array).slice();
