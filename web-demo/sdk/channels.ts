@@ -14,6 +14,8 @@ import { TrackedSubscription, type SubscribeOptions } from "./subscription";
 export interface ChannelsContext {
   /** Writes a request. @returns its number; undefined: there is no session */
   ask(kind: ClientKind): number | undefined;
+  /** Whether there is one. */
+  isLive(): boolean;
   /** The own user. */
   user(): string;
   /** Too many entries wait above a hole: only a new session helps. */
@@ -63,7 +65,6 @@ export class Channels {
 
   /** There is no session. */
   pause(): void {
-    this.#epoch = "";
     this.#asked.clear();
     for (const followed of this.#followed.values()) {
       followed.alarm.clear();
@@ -121,7 +122,7 @@ export class Channels {
       unsubscribe: () => this.#unsubscribe(followed),
     });
     const followed: Followed = { subscription, alarm: new Alarm(() => this.#ask(followed)), refusals: 0 };
-    if (this.#epoch) subscription.begin(this.#epoch);
+    if (this.#context.isLive()) subscription.begin(this.#epoch);
     this.#followed.set(channel, followed);
     return followed;
   }

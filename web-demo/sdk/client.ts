@@ -54,6 +54,7 @@ export class TidegateClient {
   readonly #receiver = new Receiver(this.#receiverEvents());
   readonly #channels = new Channels({
     ask: (kind) => this.#connector.session?.ask(kind),
+    isLive: () => this.#connector.session !== undefined,
     user: () => this.#user,
     overflow: () => this.#onOverflow(),
   });
