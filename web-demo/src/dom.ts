@@ -40,6 +40,18 @@ export function avatar(user: string): HTMLElement {
   return element;
 }
 
+/** A round picture of a channel. */
+export function channelAvatar(): HTMLElement {
+  const element = make("span", "avatar is-channel", "#");
+  element.setAttribute("aria-hidden", "true");
+  return element;
+}
+
+/** How many subscribe to a channel, in words. */
+export function subscribers(count: number): string {
+  return count === 1 ? "1 subscriber" : `${count} subscribers`;
+}
+
 /** The first letters of the first two words, or the first two letters of the only one. */
 function initialsOf(user: string): string {
   const [first = user, second] = user.split(/[._@+-]+/).filter((word) => word !== "");

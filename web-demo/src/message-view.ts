@@ -10,6 +10,8 @@ export function newMessage(chat: ChatMessage): HTMLLIElement {
   const bubble = make("div", "bubble");
   const meta = make("span", "meta");
   meta.append(make("time"), make("span", "state"));
+  // Many write in a channel.
+  if (chat.message.channel && !chat.message.own) bubble.append(make("p", "sender", chat.message.sender));
   bubble.append(make("p", "text", textOf(chat.message)), meta);
   element.append(bubble);
   updateMessage(element, chat);
