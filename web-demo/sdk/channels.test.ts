@@ -81,6 +81,16 @@ describe("subscribing", () => {
     expect([all, news.floor]).toEqual([["floor 10", "10 bob", "11 bob"], 10]);
   });
 
+  test("with lanes what is gone comes on another stream than messages, before or after those beside it", async () => {
+    const { all } = await live(5);
+    const gone = (seq: bigint): void => ws.wire.says({ case: "deliver", value: { timeline: "c:news", seq, entry: { case: "gone", value: {} } } });
+    gone(7n);
+    ws.wire.posts("news", 6);
+    ws.wire.posts("news", 9);
+    gone(8n);
+    expect(all).toEqual(["6 bob", "7 gone", "8 gone", "9 bob"]);
+  });
+
   test("again while subscribed: the same one, asked anew, where it is", async () => {
     const { client, news, all } = await live(5);
     ws.wire.posts("news", 6);
