@@ -18,8 +18,6 @@ export interface ChannelsContext {
   isLive(): boolean;
   /** The own user. */
   user(): string;
-  /** Too many entries wait above a hole: only a new session helps. */
-  overflow(): void;
 }
 
 /** A subscription, and when to ask for it again. */
@@ -172,8 +170,7 @@ export class Channels {
 
   #onDeliver({ timeline, seq, entry }: Deliver): boolean {
     if (!timeline.startsWith(PREFIX)) return false;
-    const hasRoom = this.#of(timeline)?.deliver(entryOf(Number(seq), entry, this.#context.user()));
-    if (hasRoom === false) this.#context.overflow();
+    this.#of(timeline)?.deliver(entryOf(Number(seq), entry, this.#context.user()));
     return true;
   }
 

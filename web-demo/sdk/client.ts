@@ -56,7 +56,6 @@ export class TidegateClient {
     ask: (kind) => this.#connector.session?.ask(kind),
     isLive: () => this.#connector.session !== undefined,
     user: () => this.#user,
-    overflow: () => this.#onOverflow(),
   });
   readonly #sends = new Sends((handle) => this.#onSendState(handle));
   readonly #sendAlarm = new Alarm(() => this.#flushSends());
@@ -212,7 +211,7 @@ export class TidegateClient {
       changed: () => this.#saveSoon("inbox"),
       acknowledge: (cursor) =>
         this.#connector.session?.send({ case: "ack", value: { $typeName: "tidegate.v1.Ack", cursor: BigInt(cursor) } }),
-      overflow: () => this.#onOverflow(),
+      overflow: () => this.#connector.reconnect("too many entries above a hole", "with backoff"),
     };
   }
 
@@ -253,10 +252,6 @@ export class TidegateClient {
       case "historyGone":
         return this.#receiver.historyGone(kind.value);
     }
-  }
-
-  #onOverflow(): void {
-    this.#connector.reconnect("too many entries above a hole", "with backoff");
   }
 
   #onReceipt(receipt: Receipt): void {

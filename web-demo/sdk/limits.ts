@@ -14,8 +14,6 @@ export const MAX_IN_FLIGHT = 64;
 export const MAX_PENDING = 1_000;
 /** Seqs kept above the cursor; beyond it the client reconnects. */
 export const MAX_APPLIED_ABOVE_CURSOR = 4_096;
-/** Entries of a channel that wait for earlier ones; beyond it the client reconnects. */
-export const MAX_HELD = 1_024;
 /** How many lanes the client asks for over WebTransport. */
 export const LANES = 4;
 /** The most entries of one {@link TidegateClient.pull}. */

@@ -1,17 +1,10 @@
-// Where a subscription is in its channel: what is the next entry, and what has come too early. Pure.
+// Where a subscription is in its channel, and what of it is new. Pure.
 
-import type { HistoryEntry } from "./history";
-import { MAX_HELD } from "./limits";
-
-/**
- * The place of one subscription, over all sessions. Entries come in their order, on another stream than the words about
- * them: what is ahead of the place waits until the server has said where the subscription begins, or what is gone.
- */
+/** The place of one subscription, over all sessions. The server sends what is of one channel in one order. */
 export class Place {
   #epoch: string | undefined;
   #position: number | undefined;
   #isOpen = false;
-  readonly #held = new Map<number, HistoryEntry>();
 
   /**
    * @param after the last entry that the application has; undefined: it begins at the head
@@ -22,7 +15,7 @@ export class Place {
     this.#epoch = epoch;
   }
 
-  /** The seq of the last entry that was handed over, or skipped; undefined before the server has said where the head is. */
+  /** The seq of the last entry that came, or was skipped; undefined before the server has said where the head is. */
   get position(): number | undefined {
     return this.#position;
   }
@@ -35,7 +28,6 @@ export class Place {
   /** A session begins, which has not opened the subscription yet. @returns whether what was known of seqs is void */
   begin(epoch: string): boolean {
     this.#isOpen = false;
-    this.#held.clear();
     const isReset = this.#epoch !== undefined && this.#epoch !== epoch && this.#position !== undefined;
     if (isReset) this.#position = 0;
     return isReset;
@@ -47,37 +39,23 @@ export class Place {
     this.#isOpen = true;
     this.#epoch = epoch;
     const isReset = this.#position !== undefined && this.#position > head;
-    this.#moveTo(isReset ? floor - 1 : (this.#position ?? head));
+    this.#position = isReset ? floor - 1 : (this.#position ?? head);
     return isReset;
+  }
+
+  /** Takes an entry. @returns whether it is new: no repeat, and of no earlier subscription, which had not ended yet */
+  apply(seq: number): boolean {
+    if (!this.#isOpen) return false;
+    // Stored nowhere.
+    if (seq === 0) return true;
+    if (seq <= (this.#position ?? 0)) return false;
+    this.#position = seq;
+    return true;
   }
 
   /** Entries below `floor` are gone. @returns whether that concerns this subscription */
   skipTo(floor: number): boolean {
-    if (!this.#isOpen) return false;
-    this.#moveTo(Math.max(this.#position ?? 0, floor - 1));
-    return true;
-  }
-
-  /** Takes an entry, which {@link next} gives when its turn has come. @returns whether there was room for it */
-  take(entry: HistoryEntry): boolean {
-    if (this.#isOpen && entry.seq <= (this.#position ?? 0)) return true;
-    if (this.#held.size >= MAX_HELD) return false;
-    this.#held.set(entry.seq, entry);
-    return true;
-  }
-
-  /** The next entry, once. */
-  next(): HistoryEntry | undefined {
-    if (!this.#isOpen || this.#position === undefined) return undefined;
-    const entry = this.#held.get(this.#position + 1);
-    if (!entry) return undefined;
-    this.#held.delete(entry.seq);
-    this.#position = entry.seq;
-    return entry;
-  }
-
-  #moveTo(position: number): void {
-    this.#position = position;
-    for (const seq of this.#held.keys()) if (seq <= position) this.#held.delete(seq);
+    if (this.#isOpen) this.#position = Math.max(this.#position ?? 0, floor - 1);
+    return this.#isOpen;
   }
 }

@@ -165,14 +165,13 @@ export class TrackedSubscription implements Subscription {
     const isFirst = this.#state === "subscribing";
     if (this.#place.opened(epoch, head, floor)) this.#isReset = true;
     this.#state = "live";
-    // Entries come on a stream of their own, and may be ahead of this word.
+    // A Pong may have said a later one already.
     this.#head = isFirst ? head : Math.max(this.#head, head);
     [this.#floor, this.#count] = [floor, count];
     const isReset = this.#isReset;
     this.#isReset = false;
     this.#ready.resolve();
     this.#emitter.emit("subscribed", { head: this.#head, floor, count, isReset });
-    this.#handOver();
   }
 
   /** The channel's head is at least this. */
@@ -180,16 +179,12 @@ export class TrackedSubscription implements Subscription {
     if (this.#state === "live") this.#head = Math.max(this.#head, head);
   }
 
-  /** An entry has come. @returns whether there was room for it */
-  deliver(entry: HistoryEntry): boolean {
-    if (entry.seq === 0) {
-      this.#emit(entry);
-      return true;
-    }
-    this.raiseHead(entry.seq);
-    const hasRoom = this.#place.take(entry);
-    this.#handOver();
-    return hasRoom;
+  /** An entry has come. */
+  deliver({ seq, message }: HistoryEntry): void {
+    if (!this.#place.apply(seq)) return;
+    this.raiseHead(seq);
+    if (message) this.#emitter.emit("message", message);
+    else this.#emitter.emit("gone", { seq });
   }
 
   /** Entries below the floor are gone. */
@@ -197,7 +192,6 @@ export class TrackedSubscription implements Subscription {
     if (!this.#place.skipTo(floor)) return;
     this.#floor = Math.max(this.#floor, floor);
     this.#emitter.emit("historyGone", { floor });
-    this.#handOver();
   }
 
   /** The server does not want it. */
@@ -211,19 +205,5 @@ export class TrackedSubscription implements Subscription {
   abandon(error: TidegateError): void {
     this.#state = "ended";
     this.#ready.reject(error);
-  }
-
-  /** Hands over what has its turn; a listener may end the subscription in between. */
-  #handOver(): void {
-    while (this.#state === "live") {
-      const entry = this.#place.next();
-      if (!entry) return;
-      this.#emit(entry);
-    }
-  }
-
-  #emit({ seq, message }: HistoryEntry): void {
-    if (message) this.#emitter.emit("message", message);
-    else this.#emitter.emit("gone", { seq });
   }
 }
