@@ -62,6 +62,11 @@ impl Shown {
         self.elsewhere
     }
 
+    /// Whether the subscribers elsewhere may be counted anew.
+    fn is_count_old(&self, now: Instant) -> bool {
+        self.asked_at.is_none_or(|at| now >= at + COUNT_EVERY)
+    }
+
     /// Whether pushers know of an incarnation's interest.
     fn is_known(&self, incarnation: u64) -> bool {
         self.written.is_some_and(|written| written.incarnation == incarnation)
@@ -92,6 +97,7 @@ impl Channels {
                     () = sleep(LOOK_EVERY) => {}
                 }
                 self.settle(gateway).await;
+                self.count_asked_again(gateway).await;
             }
         };
         stop.run_until_cancelled(look).await;
@@ -122,7 +128,7 @@ impl Channels {
         let is_old = |channel: &&ChannelName| {
             let mut shard = self.shard(channel).lock();
             let Some(shown) = shard.get_mut(*channel).map(|entry| &mut entry.shown) else { return false };
-            let is_old = shown.asked_at.is_none_or(|at| now >= at + COUNT_EVERY);
+            let is_old = shown.is_count_old(now);
             if is_old {
                 shown.asked_at = Some(now);
             }
@@ -140,6 +146,18 @@ impl Channels {
             if let Some(entry) = self.shard(channel).lock().get_mut(channel) {
                 entry.shown.elsewhere = elsewhere;
             }
+        }
+    }
+
+    /// What was counted a moment ago stays asked for.
+    async fn count_asked_again(&self, gateway: &Shared) {
+        let now = Instant::now();
+        let is_old = |channel: &ChannelName| {
+            self.shard(channel).lock().get(channel).is_none_or(|entry| entry.shown.is_count_old(now))
+        };
+        let asked: Vec<_> = self.asked_again.lock().extract_if(|channel| is_old(channel)).collect();
+        for some in asked.chunks(AT_ONCE) {
+            self.count_elsewhere(gateway, some).await;
         }
     }
 
