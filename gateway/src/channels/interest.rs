@@ -62,14 +62,14 @@ impl Shown {
         self.elsewhere
     }
 
-    /// Whether the subscribers elsewhere may be counted anew.
-    fn is_count_old(&self, now: Instant) -> bool {
-        self.asked_at.is_none_or(|at| now >= at + COUNT_EVERY)
-    }
-
     /// Whether pushers know of an incarnation's interest.
     fn is_known(&self, incarnation: u64) -> bool {
         self.written.is_some_and(|written| written.incarnation == incarnation)
+    }
+
+    /// Whether the subscribers elsewhere may be counted anew.
+    fn is_count_old(&self, now: Instant) -> bool {
+        self.asked_at.is_none_or(|at| now >= at + COUNT_EVERY)
     }
 
     /// An idle channel is kept for so long.
