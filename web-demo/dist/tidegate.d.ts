@@ -12,6 +12,8 @@ export interface Message {
 	localId: string;
 	/** Who sent it. */
 	sender: string;
+	/** The name under which a backend wants the sender to be shown, or empty. It proves nothing. */
+	nickname: string;
 	/** The user it went to; empty for groups and channels. */
 	receiverId: string;
 	/** The group it went to, or empty. */
@@ -60,6 +62,8 @@ export declare function textOf(message: Pick<Message, "content">): string;
 export declare function directConversation(a: string, b: string): string;
 /** A text is what an id may be: 1 to 64 of `A–Z a–z 0–9 . _ @ + -`. */
 export declare function isId(text: string): boolean;
+/** A text is what the name of a channel may be: 1 to 128 of what ids are made of, and `/`. */
+export declare function isChannel(text: string): boolean;
 /**
  * The name of a code of the protocol; or one of this client's own: `CLOSED`, there is no connection and will be none,
  * and `TIMEOUT`, nothing came in time.
@@ -269,13 +273,80 @@ export interface ClientEvents {
 	historyGone: {
 		floor: number;
 	};
-	/** The server refused something that is neither a send nor a pull. */
+	/** The server refused something that is neither a send nor a pull nor a subscription. */
 	error: TidegateError;
 	/** The connection ended for good: `code` is the close code's name, such as `REPLACED`. */
 	closed: {
 		code: string;
 		reason: string;
 	};
+}
+/** Where a subscription begins. */
+export interface SubscribeOptions {
+	/** What comes after this seq; 0: everything that is still there. By default what comes from now on. */
+	after?: number;
+	/** The life of the data that gave `after`. Under another one the channel comes from its floor. */
+	epoch?: string;
+}
+/** How far a subscription is: to be opened, or opened again; open; or over for good. */
+export type SubscriptionState = "subscribing" | "live" | "ended";
+/** The server said how a channel is. */
+export interface SubscribedEvent {
+	/** The channel's last seq. */
+	head: number;
+	/** Its first seq that is still there. */
+	floor: number;
+	/** About how many sessions subscribe to it. */
+	count: number;
+	/**
+	 * Whether the server's data is another one than before: what the application has of the channel is void, and the
+	 * channel comes from its floor.
+	 */
+	isReset: boolean;
+}
+/** The events of a subscription. */
+export interface SubscriptionEvents {
+	/** A message of the channel, the own ones too: each once, in the order of their seqs. A volatile one has seq 0. */
+	message: Message;
+	/** An entry that expired or was deleted. */
+	gone: {
+		seq: number;
+	};
+	/** Entries below `floor` were removed before this subscription got them. */
+	historyGone: {
+		floor: number;
+	};
+	/** It was opened, again after a reconnect, or {@link Subscription.refresh} was answered. */
+	subscribed: SubscribedEvent;
+	/** The server refused it for good, or ended it. The client does not subscribe again. */
+	ended: TidegateError;
+}
+/** A subscription to a channel. It goes on over reconnects from where it was, until {@link unsubscribe}. */
+export interface Subscription {
+	/** The channel's name. */
+	readonly channel: string;
+	/** Settles when it is open for the first time. Rejects when it is refused for good, or ended before. */
+	readonly ready: Promise<void>;
+	/** How far it is. */
+	readonly state: SubscriptionState;
+	/** Why the server refused or ended it. */
+	readonly error: TidegateError | undefined;
+	/** The seq of the last entry that was handed over; undefined as long as it is not known where the head is. */
+	readonly position: number | undefined;
+	/** The life of the data that gave the position. To go on after a page load, keep it with the last seq. */
+	readonly epoch: string | undefined;
+	/** The channel's last seq, as far as it is known: each Pong says it anew. What is above `position` is on its way. */
+	readonly head: number;
+	/** The channel's first seq that was still there when the server last said so. */
+	readonly floor: number;
+	/** About how many sessions subscribed when the server last said so. */
+	readonly count: number;
+	/** Adds a listener. @returns a function that removes it */
+	on<Name extends keyof SubscriptionEvents>(name: Name, listener: (event: SubscriptionEvents[Name]) => void): () => void;
+	/** Asks for head, floor and count anew; a `subscribed` event answers. */
+	refresh(): void;
+	/** Ends it. Nothing of it comes any more. */
+	unsubscribe(): void;
 }
 /**
  * A device of a user, connected over WebTransport or WebSocket. It reconnects by itself, resumes from where it was,
@@ -316,6 +387,13 @@ export declare class TidegateClient {
 	 * @throws {@link TidegateError} the server's refusal, LIMIT, CLOSED or TIMEOUT (30 s)
 	 */
 	pull(timeline: string, range: PullRange): Promise<HistoryPage>;
+	/**
+	 * Subscribes to a channel, now or when there is a connection, and again after each reconnect, from where it was. A
+	 * channel that is subscribed to is asked about anew, and its position stays.
+	 *
+	 * @throws {@link TidegateError} INVALID_ARGUMENT, CLOSED. What the server refuses is told by the subscription
+	 */
+	subscribe(channel: string, options?: SubscribeOptions): Subscription;
 	/** Fetches a new token and hands it to the running session. The client does this by itself before a token ends. */
 	refreshToken(): Promise<void>;
 	/** For demonstrations and tests: `false` cuts the connection without a word and stays away until `true`. */

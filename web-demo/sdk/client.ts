@@ -2,6 +2,7 @@
 
 import { create } from "@bufbuild/protobuf";
 import { Alarm, within } from "./alarm";
+import { Channels } from "./channels";
 import { Connector } from "./connector";
 import type { Ending } from "./ending";
 import { closeCodeName, TidegateError } from "./errors";
@@ -25,6 +26,7 @@ import type { SendHandle } from "./send-handle";
 import { Sends } from "./sends";
 import type { ServerKind, Session } from "./session";
 import { defaultStore, DeviceState } from "./state";
+import type { SubscribeOptions, Subscription } from "./subscription";
 import { claimsOf, TokenSource } from "./token";
 import type { Transport, Wire } from "./transport";
 import { webSocketTransport } from "./websocket";
@@ -50,6 +52,11 @@ export class TidegateClient {
   readonly #connector: Connector;
   readonly #history: History;
   readonly #receiver = new Receiver(this.#receiverEvents());
+  readonly #channels = new Channels({
+    ask: (kind) => this.#connector.session?.ask(kind),
+    isLive: () => this.#connector.session !== undefined,
+    user: () => this.#user,
+  });
   readonly #sends = new Sends((handle) => this.#onSendState(handle));
   readonly #sendAlarm = new Alarm(() => this.#flushSends());
   readonly #tokenAlarm = new Alarm(() => void this.refreshToken().catch(() => this.#tokenAlarm.set(Date.now() + 10_000)));
@@ -138,6 +145,17 @@ export class TidegateClient {
     return this.#history.pull(timeline, range);
   }
 
+  /**
+   * Subscribes to a channel, now or when there is a connection, and again after each reconnect, from where it was. A
+   * channel that is subscribed to is asked about anew, and its position stays.
+   *
+   * @throws {@link TidegateError} INVALID_ARGUMENT, CLOSED. What the server refuses is told by the subscription
+   */
+  subscribe(channel: string, options: SubscribeOptions = {}): Subscription {
+    if (this.#isClosed) throw new TidegateError("CLOSED", "the client was closed");
+    return this.#channels.subscribe(channel, options);
+  }
+
   /** Fetches a new token and hands it to the running session. The client does this by itself before a token ends. */
   async refreshToken(): Promise<void> {
     const token = await within(this.#tokens.renew(Date.now()), APPLICATION_TIMEOUT_MS, "the application's token");
@@ -163,6 +181,7 @@ export class TidegateClient {
     this.#connector.stop("closed by the application");
     this.#onStopped({ reason: "closed by the application" });
     this.#sends.abandon();
+    this.#channels.abandon();
   }
 
   #connectorOptions(): ConstructorParameters<typeof Connector>[0] {
@@ -173,9 +192,9 @@ export class TidegateClient {
       heartbeatMs,
       events: {
         welcome: (welcome) => this.#onWelcome(welcome),
-        frame: (kind) => this.#onFrame(kind),
+        frame: (kind, id) => void (this.#channels.frame(kind, id) || this.#onFrame(kind)),
         rtt: (ms) => this.#setStatus({ rttMs: ms }),
-        refused: (error) => this.#emitter.emit("error", error),
+        refused: (error, id) => void (this.#channels.refused(error, id) || this.#emitter.emit("error", error)),
       },
       onConnecting: () => this.#setStatus({ state: "connecting", transport: undefined, retryInMs: undefined }),
       onWaiting: (ending, retryInMs) => this.#onDown({ state: "waiting", retryInMs, reason: ending.reason }),
@@ -212,6 +231,7 @@ export class TidegateClient {
     const isReset = this.#receiver.welcome(welcome.epoch, start);
     this.#tokens.clockOffsetMs = Number(welcome.serverTime) - Date.now();
     this.#tokenAlarm.set(this.#tokens.renewAt);
+    this.#channels.newSession(welcome.epoch);
     this.#sends.newSession(Number(welcome.limits?.maxInFlight ?? 0));
     const session = this.#connector.session;
     const { epoch, head, floor, gateway } = welcome;
@@ -279,6 +299,7 @@ export class TidegateClient {
   #onDown(status: Partial<ConnectionStatus>): void {
     this.#sendAlarm.clear();
     this.#receiver.pause();
+    this.#channels.pause();
     this.#tokenAlarm.clear();
     this.#setStatus({ transport: undefined, gateway: undefined, rttMs: undefined, ...status });
   }

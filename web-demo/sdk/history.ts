@@ -86,17 +86,17 @@ export class History {
 
   #page(page: Page): HistoryPage {
     return {
-      entries: page.entries.map((entry) => this.#entry(entry)),
+      entries: page.entries.map(({ seq, entry }) => entryOf(Number(seq), entry, this.#user())),
       head: Number(page.head),
       floor: Number(page.floor),
       more: page.more,
     };
   }
+}
 
-  #entry({ seq, entry }: Deliver): HistoryEntry {
-    const message = entry.case === "msg" ? fromMsg(entry.value, Number(seq), this.#user()) : undefined;
-    return { seq: Number(seq), message };
-  }
+/** The entry for the application. @param user the own user */
+export function entryOf(seq: number, entry: Deliver["entry"], user: string): HistoryEntry {
+  return { seq, message: entry.case === "msg" ? fromMsg(entry.value, seq, user) : undefined };
 }
 
 /** How long to wait before a pull is tried again, in milliseconds; undefined: the refusal is final. */

@@ -8,7 +8,7 @@
 export { TidegateClient } from "./client";
 export { TidegateError, type ErrorCode } from "./errors";
 export type { HistoryEntry, HistoryPage, PullRange } from "./history";
-export { directConversation, isId, textOf, type Message, type Outgoing } from "./message";
+export { directConversation, isChannel, isId, textOf, type Message, type Outgoing } from "./message";
 export type {
   ClientEvents,
   ClientOptions,
@@ -19,6 +19,13 @@ export type {
 } from "./options";
 export type { SendHandle, SendState } from "./send-handle";
 export { memoryStore, type Store } from "./state";
+export type {
+  SubscribedEvent,
+  SubscribeOptions,
+  Subscription,
+  SubscriptionEvents,
+  SubscriptionState,
+} from "./subscription";
 export type { Endpoints, Transport, Wire, WireEvents } from "./transport";
 export { webSocketTransport } from "./websocket";
 export { webTransportTransport } from "./webtransport";

@@ -19,6 +19,8 @@ export interface Message {
   localId: string;
   /** Who sent it. */
   sender: string;
+  /** The name under which a backend wants the sender to be shown, or empty. It proves nothing. */
+  nickname: string;
   /** The user it went to; empty for groups and channels. */
   receiverId: string;
   /** The group it went to, or empty. */
@@ -79,6 +81,11 @@ export function isId(text: string): boolean {
   return /^[A-Za-z0-9._@+-]{1,64}$/.test(text);
 }
 
+/** A text is what the name of a channel may be: 1 to 128 of what ids are made of, and `/`. */
+export function isChannel(text: string): boolean {
+  return /^[A-Za-z0-9._@+/-]{1,128}$/.test(text);
+}
+
 /**
  * The message to put on the wire.
  *
@@ -90,6 +97,7 @@ export function toMsg(outgoing: Outgoing, localId: string, now: number): Msg {
     throw new TidegateError("INVALID_ARGUMENT", "exactly one of receiverId, groupId and channel says where it goes");
   }
   const target = receiverId || groupId;
+  if (channel && !isChannel(channel)) throw new TidegateError("INVALID_ARGUMENT", `"${channel.slice(0, 160)}" is not the name of a channel`);
   if (target && !isId(target)) throw new TidegateError("INVALID_ARGUMENT", `"${target.slice(0, 80)}" is not an id`);
   const isText = typeof outgoing.content === "string";
   const content = isText ? new TextEncoder().encode(outgoing.content as string) : (outgoing.content as Uint8Array).slice();
@@ -124,6 +132,7 @@ export function fromMsg(msg: Msg, seq: number, user: string): Message {
     serverId: msg.serverId,
     localId: msg.localId,
     sender: msg.sendId || user,
+    nickname: msg.nickname,
     receiverId: msg.receiverId,
     groupId: msg.groupId,
     channel: msg.channel,

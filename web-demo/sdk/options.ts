@@ -108,7 +108,7 @@ export interface ClientEvents {
   welcome: WelcomeEvent;
   /** Entries of the inbox below `floor` were removed before this device got them. */
   historyGone: { floor: number };
-  /** The server refused something that is neither a send nor a pull. */
+  /** The server refused something that is neither a send nor a pull nor a subscription. */
   error: TidegateError;
   /** The connection ended for good: `code` is the close code's name, such as `REPLACED`. */
   closed: { code: string; reason: string };

@@ -27,12 +27,12 @@ export type ServerKind = Exclude<ServerFrame["kind"], { case: undefined }>;
 export interface SessionEvents {
   /** The session is live; whatever comes with the same bytes comes after this call. */
   welcome(welcome: Welcome): void;
-  /** A frame that is neither heartbeat nor answer nor farewell. */
-  frame(kind: ServerKind): void;
+  /** A frame that is neither the answer to a {@link Session.request} nor farewell. `id`: of what was asked, or 0. */
+  frame(kind: ServerKind, id: number): void;
   /** A Pong came. */
   rtt(ms: number): void;
-  /** An Error frame that answers nothing and closes nothing. */
-  refused(error: TidegateError): void;
+  /** An Error frame that answers no {@link Session.request} and closes nothing. `id`: of what was asked, or 0. */
+  refused(error: TidegateError, id: number): void;
 }
 
 /** Where a session is in its life. */
@@ -94,6 +94,14 @@ export class Session {
   /** Writes a frame that has no answer. */
   send(kind: ClientKind): void {
     if (this.isLive) this.#write(kind, 0);
+  }
+
+  /** Writes a frame whose answer is an event. @returns the number that the answer has */
+  ask(kind: ClientKind): number | undefined {
+    if (!this.isLive) return undefined;
+    const id = this.#nextId();
+    this.#write(kind, id);
+    return id;
   }
 
   /** Writes a frame and waits for its answer. @throws {@link TidegateError} the refusal, CLOSED or TIMEOUT */
@@ -183,7 +191,7 @@ export class Session {
       case "page":
         return this.#requests.get(id)?.resolve(kind);
       default:
-        if (this.isLive) this.#events.frame(kind);
+        if (this.isLive) this.#events.frame(kind, id);
     }
   }
 
@@ -202,6 +210,7 @@ export class Session {
     if (sentAt !== undefined) this.#events.rtt(Date.now() - sentAt);
     this.#requests.get(id)?.resolve(kind);
     this.#pulse.set(this.#heartbeat.nextAt);
+    if (this.isLive) this.#events.frame(kind, id);
   }
 
   #onError(id: number, frame: ErrorFrame): void {
@@ -209,7 +218,7 @@ export class Session {
     const error = new TidegateError(codeName(frame.code), frame.message, Number(frame.retryAfterMs));
     const request = this.#requests.get(id);
     if (request) request.reject(error);
-    else this.#events.refused(error);
+    else this.#events.refused(error, id);
   }
 
   /** The server's last frame: the connection is closed from here, with the same code. */

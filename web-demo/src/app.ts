@@ -1,30 +1,37 @@
-// The signed-in page: one client, its conversations, and the views that show them.
+// The signed-in page: one client, its conversations and channels, and the views that show them.
 
 import { memoryStore, textOf, TidegateClient, TidegateError, webSocketTransport, webTransportTransport } from "../sdk";
-import type { Message, SendHandle, WelcomeEvent } from "../sdk";
+import type { Message, SendHandle, Store, WelcomeEvent } from "../sdk";
 import { fetchEndpoints, fetchToken } from "./api";
 import { Badge } from "./badge";
+import { Channels } from "./channels";
 import { ChatView } from "./chat-view";
 import { Chats, keyOf, type Chat, type ChatState } from "./chats";
 import { byId } from "./dom";
-import { ListView } from "./list-view";
+import { ListView, type Looks } from "./list-view";
 import { toast } from "./toast";
 import { Typing } from "./typing";
+
+/** What to open: the conversation with a user, or a channel. */
+export type Target = { peer: string } | { channel: string };
 
 /** The page of one signed-in user. */
 export class App {
   readonly #client: TidegateClient;
-  readonly #list = new ListView();
+  readonly #channels: Channels;
+  readonly #channelList = new ListView("channels", "channels-hint", this.#looks());
+  readonly #list = new ListView("conversations", "list-hint", this.#looks());
   readonly #view = new ChatView(() => void this.#loadOlder());
   readonly #badge = new Badge();
   readonly #typing: Typing;
   #chats: Chats;
   #open: Chat | undefined;
   #historyIsLoaded = false;
-  #isLoadingOlder = false;
+  readonly #isLoading = new Set<Chat>();
   #drawIsDue = false;
 
   constructor(user: string, deviceId: string) {
+    const store = storage();
     this.#chats = new Chats(user);
     this.#client = new TidegateClient({
       endpoints: fetchEndpoints,
@@ -32,9 +39,19 @@ export class App {
       deviceId,
       user,
       start: "head",
-      store: storage(),
+      store,
       agent: "tidegate-demo",
     });
+    this.#channels = new Channels(this.#client, user, store, {
+      joined: (channel) => void this.#loadOlder(this.#chats.channel(channel)).then(() => this.#fill()),
+      reset: (channel) => this.#onReset(channel),
+      message: (message, isNew) => this.#onMessage(message, isNew),
+      historyGone: () => this.#onHistoryGone(),
+      ended: (channel, { message }) => this.#onEnded(channel, message),
+      changed: () => this.#drawSoon(),
+    });
+    this.#channels.start();
+    for (const channel of this.#channels.names()) this.#chats.channel(channel);
     this.#typing = new Typing((peer) => this.#client.signal({ user: peer, kind: "typing" }), () => this.#drawSoon());
     this.#listen();
   }
@@ -44,12 +61,13 @@ export class App {
     for (const handle of this.#client.pending) this.#onState(handle);
     this.#badge.draw(this.#client.status);
     this.#client.connect();
+    setInterval(() => this.#look(), LOOK_EVERY_MS);
     this.#drawSoon();
   }
 
-  /** Shows the conversation with a user; undefined: the list alone, on a narrow screen. */
-  open(peer: string | undefined): void {
-    this.#open = peer === undefined ? undefined : this.#chats.with(peer);
+  /** Shows a conversation, or a channel, which is joined for it; undefined: the list alone, on a narrow screen. */
+  open(target: Target | undefined): void {
+    this.#open = target && this.#chatOf(target);
     byId("app").dataset.view = this.#open ? "chat" : "list";
     byId("chat").hidden = !this.#open;
     byId("no-chat").hidden = Boolean(this.#open);
@@ -65,7 +83,8 @@ export class App {
   send(text: string): boolean {
     if (!this.#open || text.trim() === "") return false;
     try {
-      this.#onState(this.#client.send({ receiverId: this.#open.peer, content: text }));
+      const { title, isChannel } = this.#open;
+      this.#onState(this.#client.send({ ...(isChannel ? { channel: title } : { receiverId: title }), content: text }));
     } catch (error) {
       toast(`Not sent: ${whyNot(error)}.`);
       return false;
@@ -77,7 +96,16 @@ export class App {
 
   /** The user is writing in the open conversation. */
   writes(): void {
-    if (this.#open) this.#typing.writes(this.#open.peer);
+    if (this.#open && !this.#open.isChannel) this.#typing.writes(this.#open.title);
+  }
+
+  /** Leaves the open channel. */
+  leave(): void {
+    const chat = this.#open;
+    if (!chat?.isChannel) return;
+    this.#channels.leave(chat.title);
+    this.#chats.leave(chat.title);
+    this.open(undefined);
   }
 
   /** Sends a refused message anew. */
@@ -93,6 +121,7 @@ export class App {
   /** The page can be seen again: what is open is read. */
   seen(): void {
     this.#markRead();
+    this.#look();
   }
 
   /** Cuts the network, or mends it. */
@@ -120,7 +149,7 @@ export class App {
     this.#client.on("message", (message) => this.#onMessage(message));
     this.#client.on("state", (handle) => this.#onState(handle));
     this.#client.on("signal", ({ kind, from }) => kind === "typing" && this.#typing.heard(from));
-    this.#client.on("historyGone", () => toast("Some old messages are no longer kept by the server"));
+    this.#client.on("historyGone", () => this.#onHistoryGone());
     this.#client.on("closed", ({ code, reason }) => showBanner(code, reason));
   }
 
@@ -133,17 +162,37 @@ export class App {
 
   /** The server's data is another one: what is shown may have other places there, or none. */
   #startOver(): void {
-    const peer = this.#open?.peer;
+    const open = this.#open;
     this.#chats = new Chats(this.#chats.user);
+    for (const channel of this.#channels.names()) this.#chats.channel(channel);
     this.#historyIsLoaded = false;
     for (const handle of this.#client.pending) this.#onState(handle);
-    this.open(peer);
+    this.open(open && (open.isChannel ? { channel: open.title } : { peer: open.title }));
   }
 
-  #onMessage(message: Message): void {
+  /** A channel comes again from its beginning. */
+  #onReset(channel: string): void {
+    const isOpen = this.#open?.isChannel && this.#open.title === channel;
+    this.#chats.reset(channel);
+    for (const handle of this.#client.pending) this.#onState(handle);
+    if (isOpen) this.open({ channel });
+  }
+
+  #onEnded(channel: string, why: string): void {
+    toast(`${channel}: ${why}`);
+    if (this.#open?.isChannel && this.#open.title === channel) location.hash = "";
+    this.#chats.leave(channel);
+    this.#drawSoon();
+  }
+
+  #onHistoryGone(): void {
+    toast("Some old messages are no longer kept by the server");
+  }
+
+  #onMessage(message: Message, isNew = true): void {
     const chat = this.#put(message, stateOf(message));
-    if (!chat || message.own) return;
-    this.#typing.stopped(message.sender);
+    if (!chat || message.own || !isNew) return;
+    if (!chat.isChannel) this.#typing.stopped(message.sender);
     if (chat !== this.#open || document.hidden) chat.unread++;
     this.#drawSoon();
   }
@@ -194,15 +243,16 @@ export class App {
     const chat = this.#open;
     for (let pages = 0; chat && chat === this.#open && pages < MAX_FILL_PAGES; pages++) {
       if (chat.isLoaded && (!chat.hasOlder || !this.#view.hasRoom)) break;
-      if (!(await this.#loadOlder())) break;
+      if (!(await this.#loadOlder(chat))) break;
     }
   }
 
-  /** One page of what is older than the open conversation's window. @returns whether there was one */
-  async #loadOlder(): Promise<boolean> {
-    const chat = this.#open;
-    if (!chat || this.#isLoadingOlder || (chat.isLoaded && !chat.hasOlder)) return false;
-    this.#isLoadingOlder = true;
+  /** One page of what is older than a conversation's window. @returns whether there was one */
+  async #loadOlder(chat = this.#open): Promise<boolean> {
+    if (!chat || this.#isLoading.has(chat) || (chat.isLoaded && !chat.hasOlder)) return false;
+    // What comes after a channel's page must come live: it is read once it is subscribed to.
+    if (chat.isChannel && !this.#channels.isJoined(chat.title)) return false;
+    this.#isLoading.add(chat);
     try {
       const page = await this.#client.pull(chat.id, { before: chat.firstSeq, limit: PAGE_ENTRIES });
       for (const { message } of page.entries) if (message) chat.put(message, stateOf(message), "page");
@@ -214,7 +264,7 @@ export class App {
       if (isRefusal(error)) chat.loaded(false);
       return false;
     } finally {
-      this.#isLoadingOlder = false;
+      this.#isLoading.delete(chat);
     }
   }
 
@@ -223,14 +273,47 @@ export class App {
     this.#drawSoon();
   }
 
-  /** Draws list and title once for all that happens in one turn. */
+  /** Asks how many are in the channels that the reader sees. */
+  #look(): void {
+    this.#channels.look((channel) => {
+      const chat = this.#chats.channel(channel);
+      return chat === this.#open || this.#channelList.shows(chat);
+    });
+  }
+
+  #chatOf(target: Target): Chat {
+    if ("peer" in target) return this.#chats.with(target.peer);
+    const chat = this.#chats.channel(target.channel);
+    this.#channels.join(target.channel);
+    return chat;
+  }
+
+  #looks(): Looks {
+    return {
+      isOpen: (chat) => chat === this.#open,
+      isTyping: (chat) => this.#isTyping(chat),
+      count: (chat) => this.#countOf(chat),
+    };
+  }
+
+  #isTyping({ isChannel, title }: Chat): boolean {
+    return !isChannel && this.#typing.isTyping(title);
+  }
+
+  #countOf({ isChannel, title }: Chat): number | undefined {
+    return isChannel ? this.#channels.count(title) : undefined;
+  }
+
+  /** Draws lists and title once for all that happens in one turn. */
   #drawSoon(): void {
     if (this.#drawIsDue) return;
     this.#drawIsDue = true;
     setTimeout(() => {
       this.#drawIsDue = false;
-      this.#list.draw(this.#chats.all(), this.#open?.peer, (peer) => this.#typing.isTyping(peer));
-      this.#view.setTyping(this.#open && this.#typing.isTyping(this.#open.peer) ? this.#open.peer : undefined);
+      this.#channelList.draw(this.#chats.channels());
+      this.#list.draw(this.#chats.all());
+      this.#view.setCount(this.#open && this.#countOf(this.#open));
+      this.#view.setTyping(this.#open && this.#isTyping(this.#open) ? this.#open.title : undefined);
       const { unread } = this.#chats;
       document.title = unread > 0 ? `(${unread}) tidegate` : "tidegate";
     });
@@ -261,7 +344,7 @@ function isRefusal(error: unknown): error is TidegateError {
 }
 
 /** Each tab is a device of its own, and so is its state. */
-function storage(): Pick<Storage, "getItem" | "setItem" | "removeItem"> {
+function storage(): Store {
   try {
     return sessionStorage;
   } catch {
@@ -272,6 +355,8 @@ function storage(): Pick<Storage, "getItem" | "setItem" | "removeItem"> {
 /** So many entries of the inbox are read at the start. */
 const HISTORY_ENTRIES = 200;
 const PAGE_ENTRIES = 50;
+/** How often to ask how many subscribe to the channels in view. */
+const LOOK_EVERY_MS = 5_000;
 /** Messages of a conversation on the page while the reader is at the newest; older ones come back by scrolling. */
 const MAX_SHOWN = 500;
 const TRIM_SLACK = 50;

@@ -1,6 +1,6 @@
 // The open conversation: its messages, kept in order, at the bottom while the reader is there. Asks for older ones.
 
-import { avatar, byId, dayOf } from "./dom";
+import { avatar, byId, channelAvatar, dayOf, senderOf, subscribers } from "./dom";
 import type { Chat, ChatMessage } from "./chats";
 import { newMessage, updateMessage } from "./message-view";
 
@@ -30,8 +30,9 @@ export class ChatView {
   open(chat: Chat): void {
     this.#chat = chat;
     this.#elements.clear();
-    byId("chat-title").textContent = chat.peer;
-    byId("chat-avatar").replaceChildren(avatar(chat.peer));
+    byId("chat-title").textContent = chat.title;
+    byId("chat-avatar").replaceChildren(chat.isChannel ? channelAvatar() : avatar(chat.title));
+    byId("leave").hidden = !chat.isChannel;
     this.#list.replaceChildren(...chat.messages.map((message) => this.#element(message)));
     this.#group(0, chat.messages.length);
     this.refresh();
@@ -103,6 +104,13 @@ export class ChatView {
     this.#scroller.scrollTop = this.#scroller.scrollHeight;
   }
 
+  /** Says how many subscribe to the channel. */
+  setCount(count: number | undefined): void {
+    const element = byId("chat-count");
+    element.hidden = count === undefined;
+    if (count !== undefined) element.textContent = subscribers(count);
+  }
+
   /** Says that the other one is typing. */
   setTyping(peer: string | undefined): void {
     this.#typing.hidden = !peer;
@@ -136,7 +144,7 @@ export class ChatView {
       const isNewDay = !previous || dayOf(timeOf(previous)) !== day;
       if (isNewDay) element.dataset.day = day;
       else delete element.dataset.day;
-      const follows = !isNewDay && previous?.message.own === current.message.own;
+      const follows = !isNewDay && previous && senderOf(previous.message) === senderOf(current.message);
       element.classList.toggle("follows", follows && timeOf(current) - timeOf(previous) < GROUP_MS);
     }
   }

@@ -4,7 +4,7 @@ import { Chats, keyOf, type Chat } from "./chats";
 
 function message(convSeq: number, more: Partial<Message> = {}): Message {
   return {
-    seq: convSeq, conversation: "d:alice:bob", convSeq, serverId: `s${convSeq}`, localId: `l${convSeq}`, sender: "bob",
+    seq: convSeq, conversation: "d:alice:bob", convSeq, serverId: `s${convSeq}`, localId: `l${convSeq}`, sender: "bob", nickname: "",
     receiverId: "alice", groupId: "", channel: "", msgType: 0, contentType: 1, content: new Uint8Array(), createTime: convSeq,
     sendTime: convSeq, expireAt: 0, relatedId: "", own: false, ...more,
   };
@@ -19,6 +19,22 @@ test("messages find their conversation, from either side", () => {
   expect(chats.of(message(1))).toBe(chats.with("bob"));
   expect(chats.of(own("a"))).toBe(chats.with("bob"));
   expect(chats.of(message(1, { groupId: "g" }))).toBeUndefined();
+});
+
+test("messages of a channel are shown while it is joined, beside the conversations", () => {
+  const chats = new Chats("alice");
+  const post = message(1, { channel: "news", receiverId: "" });
+  expect(chats.of(post)).toBeUndefined();
+  for (const name of ["news", "@all", "news"]) chats.channel(name);
+  const news = chats.of(post);
+  expect(news).toMatchObject({ id: "c:news", title: "news", isChannel: true });
+  news?.put(post, "received");
+  news!.unread = 2;
+  expect([chats.channels().map(({ id }) => id), chats.all(), chats.unread]).toEqual([["c:news", "c:@all"], [], 2]);
+  expect(chats.reset("news").messages).toEqual([]);
+  expect(chats.channels().map(({ id }) => id)).toEqual(["c:news", "c:@all"]);
+  chats.leave("news");
+  expect([chats.of(post), chats.unread]).toEqual([undefined, 0]);
 });
 
 describe("order", () => {
@@ -80,5 +96,5 @@ test("the latest conversation comes first", () => {
   const chats = new Chats("alice");
   chats.with("bob").put(message(5), "received");
   chats.with("carol").put(message(9, { sender: "carol" }), "received");
-  expect(chats.all().map(({ peer }) => peer)).toEqual(["carol", "bob"]);
+  expect(chats.all().map(({ title }) => title)).toEqual(["carol", "bob"]);
 });

@@ -33,10 +33,12 @@ export class Chat {
   #isTrimmed = false;
 
   constructor(
-    /** Its name, `d:{a}:{b}`. */
+    /** Its name, `d:{a}:{b}` or `c:{channel}`. */
     readonly id: string,
-    /** The other user; the own one for notes to oneself. */
-    readonly peer: string,
+    /** What it is called: the other user, the own one for notes to oneself; or the channel. */
+    readonly title: string,
+    /** Whether it is a channel. */
+    readonly isChannel: boolean,
   ) {}
 
   /** Whether there may be messages before the first one. */
@@ -124,9 +126,10 @@ export class Chat {
   }
 }
 
-/** All conversations of a user. */
+/** All conversations of a user, and the channels he has joined. */
 export class Chats {
   readonly #chats = new Map<string, Chat>();
+  readonly #channels = new Map<string, Chat>();
 
   constructor(
     /** The own user. */
@@ -141,22 +144,44 @@ export class Chats {
   /** The conversation with a user; made when there is none. */
   with(peer: string): Chat {
     const id = directConversation(this.user, peer);
-    const chat = this.#chats.get(id) ?? new Chat(id, peer);
+    const chat = this.#chats.get(id) ?? new Chat(id, peer, false);
     this.#chats.set(id, chat);
     return chat;
   }
 
-  /** The conversation a message belongs to; undefined for groups and channels, which this page does not show. */
+  /** The channels, in the order in which they were joined. */
+  channels(): Chat[] {
+    return [...this.#channels.values()];
+  }
+
+  /** A channel; made when there is none. */
+  channel(name: string): Chat {
+    const chat = this.#channels.get(name) ?? new Chat(`c:${name}`, name, true);
+    this.#channels.set(name, chat);
+    return chat;
+  }
+
+  /** What is known of a channel is void. @returns it, anew and in its place */
+  reset(name: string): Chat {
+    this.#channels.set(name, new Chat(`c:${name}`, name, true));
+    return this.channel(name);
+  }
+
+  /** A channel is left. */
+  leave(name: string): void {
+    this.#channels.delete(name);
+  }
+
+  /** Where a message belongs; undefined for groups, which this page does not show, and for channels that were left. */
   of(message: Message): Chat | undefined {
-    if (message.groupId || message.channel || !message.receiverId) return undefined;
+    if (message.channel) return this.#channels.get(message.channel);
+    if (message.groupId || !message.receiverId) return undefined;
     return this.with(message.own ? message.receiverId : message.sender);
   }
 
-  /** The unread messages of all conversations. */
+  /** The unread messages of all of them. */
   get unread(): number {
-    let sum = 0;
-    for (const chat of this.#chats.values()) sum += chat.unread;
-    return sum;
+    return [...this.#chats.values(), ...this.#channels.values()].reduce((sum, chat) => sum + chat.unread, 0);
   }
 }
 

@@ -1,4 +1,6 @@
-// Finding and making elements.
+// Finding and making elements, and what they say.
+
+import type { Message } from "../sdk";
 
 /** The element with this id. @throws when the page has none of that kind */
 export function byId<E extends HTMLElement = HTMLElement>(id: string): E {
@@ -38,6 +40,23 @@ export function avatar(user: string): HTMLElement {
   element.style.setProperty("--hue", String(hue));
   element.setAttribute("aria-hidden", "true");
   return element;
+}
+
+/** A round picture of a channel. */
+export function channelAvatar(): HTMLElement {
+  const element = make("span", "avatar is-channel", "#");
+  element.setAttribute("aria-hidden", "true");
+  return element;
+}
+
+/** Who a message is from; what a backend calls him proves nothing, so that his id stands beside it. */
+export function senderOf({ sender, nickname }: Message): string {
+  return nickname ? `${nickname} (${sender})` : sender;
+}
+
+/** How many subscribe to a channel, in words. */
+export function subscribers(count: number): string {
+  return count === 1 ? "1 subscriber" : `${count} subscribers`;
 }
 
 /** The first letters of the first two words, or the first two letters of the only one. */

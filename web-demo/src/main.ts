@@ -1,12 +1,14 @@
 // The demo page: signs in, and ties its controls to the app.
 
-import { isId } from "../sdk";
-import { App } from "./app";
+import { isChannel, isId } from "../sdk";
+import { App, type Target } from "./app";
 import { claimDeviceId } from "./device";
 import { byId } from "./dom";
 import "./style.css";
 
 const USER_KEY = "tidegate-demo:user";
+/** Channels stand in the address so; no user's id has a colon. */
+const CHANNEL = "c:";
 const parameters = new URLSearchParams(location.search);
 
 const user = parameters.get("user") ?? sessionStorage.getItem(USER_KEY) ?? "";
@@ -33,7 +35,7 @@ async function enter(name: string): Promise<void> {
   const app = new App(name, await claimDeviceId());
   wireSwitches(app);
   wireComposer(app);
-  wireConversations(app);
+  wireLists(app);
   app.start();
 }
 
@@ -83,35 +85,66 @@ function fit(composer: HTMLTextAreaElement): void {
   composer.style.height = `${composer.scrollHeight}px`;
 }
 
-function wireConversations(app: App): void {
-  const peer = byId<HTMLInputElement>("peer");
-  const error = byId("peer-error");
-  byId("open-form").addEventListener("submit", (event) => {
-    event.preventDefault();
-    const id = peer.value.trim();
-    error.hidden = isId(id);
-    if (!isId(id)) return;
-    peer.value = "";
-    location.hash = encodeURIComponent(id);
-  });
-  peer.addEventListener("input", () => (error.hidden = true));
+function wireLists(app: App): void {
+  wireNames(byId("open-form"), byId("peer"), byId("peer-error"), isId, (id) => id);
+  wireNames(byId("join-form"), byId("channel"), byId("channel-error"), isChannel, (name) => CHANNEL + name);
+  wireJoining();
   byId("back").addEventListener("click", () => (location.hash = ""));
-  const follow = (focus: boolean): void => {
-    const id = decodeHash();
-    app.open(isId(id) ? id : undefined);
-    if (focus && isId(id) && matchMedia("(min-width: 720px)").matches) byId("composer").focus();
+  byId("leave").addEventListener("click", () => {
+    app.leave();
+    location.hash = "";
+    byId("join-toggle").focus();
+  });
+  const follow = (): void => {
+    const target = decodeHash();
+    app.open(target);
+    if (target && matchMedia("(min-width: 720px)").matches) byId("composer").focus();
   };
-  window.addEventListener("hashchange", () => follow(true));
+  window.addEventListener("hashchange", follow);
   document.addEventListener("visibilitychange", () => !document.hidden && app.seen());
   const wanted = parameters.get("peer");
   if (wanted && !location.hash && isId(wanted)) history.replaceState(null, "", `#${encodeURIComponent(wanted)}`);
-  follow(true);
+  follow();
 }
 
-function decodeHash(): string {
+/** A form that takes a name, and opens what the name is of. */
+function wireNames(form: HTMLElement, input: HTMLInputElement, error: HTMLElement, isName: (text: string) => boolean, hashOf: (name: string) => string): void {
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    const name = input.value.trim();
+    error.hidden = isName(name);
+    if (!isName(name)) return;
+    input.value = "";
+    location.hash = encodeURIComponent(hashOf(name));
+  });
+  input.addEventListener("input", () => (error.hidden = true));
+}
+
+/** The form for another channel is there when it is wanted. */
+function wireJoining(): void {
+  const [toggle, form] = [byId("join-toggle"), byId("join-form")];
+  const show = (isShown: boolean): void => {
+    form.hidden = !isShown;
+    toggle.setAttribute("aria-expanded", String(isShown));
+    if (isShown) byId("channel").focus();
+    else byId("channel-error").hidden = true;
+  };
+  toggle.addEventListener("click", () => show(form.hidden));
+  form.addEventListener("keydown", (event) => {
+    if (event.key !== "Escape") return;
+    show(false);
+    toggle.focus();
+  });
+  window.addEventListener("hashchange", () => show(false));
+}
+
+/** What the address says is open. */
+function decodeHash(): Target | undefined {
   try {
-    return decodeURIComponent(location.hash.slice(1));
+    const name = decodeURIComponent(location.hash.slice(1));
+    if (name.startsWith(CHANNEL)) return isChannel(name.slice(CHANNEL.length)) ? { channel: name.slice(CHANNEL.length) } : undefined;
+    return isId(name) ? { peer: name } : undefined;
   } catch {
-    return "";
+    return undefined;
   }
 }

@@ -2,7 +2,7 @@
 
 import { textOf } from "../sdk";
 import type { ChatMessage, ChatState } from "./chats";
-import { icon, make, timeOfDay } from "./dom";
+import { icon, make, senderOf, timeOfDay } from "./dom";
 
 /** Makes the element of a message. */
 export function newMessage(chat: ChatMessage): HTMLLIElement {
@@ -10,6 +10,8 @@ export function newMessage(chat: ChatMessage): HTMLLIElement {
   const bubble = make("div", "bubble");
   const meta = make("span", "meta");
   meta.append(make("time"), make("span", "state"));
+  // Many write in a channel.
+  if (chat.message.channel && !chat.message.own) bubble.append(make("p", "sender", senderOf(chat.message)));
   bubble.append(make("p", "text", textOf(chat.message)), meta);
   element.append(bubble);
   updateMessage(element, chat);

@@ -64,6 +64,24 @@ export class FakeWire implements Wire {
     this.says({ case: "deliver", value } as ServerKind);
   }
 
+  /** A message of bob's arrives in a channel. */
+  posts(channel: string, seq: number, msg: { sendId?: string; localId?: string; nickname?: string } = {}): void {
+    const value = { sendId: "bob", channel, localId: `${channel}${seq}`, convSeq: BigInt(seq), ...msg };
+    this.says({ case: "deliver", value: { timeline: `c:${channel}`, seq: BigInt(seq), entry: { case: "msg", value } } } as ServerKind);
+  }
+
+  /** The server answers the last Subscribe to a channel. */
+  subscribed(channel: string, head: number, { floor = 1, count = 1 } = {}): void {
+    this.says({ case: "subscribed", value: { channel, head: BigInt(head), floor: BigInt(floor), count: BigInt(count) } }, this.idOf(channel));
+  }
+
+  /** The number of the last Subscribe to a channel. */
+  idOf(channel: string): number {
+    const asked = this.sent.findLast(({ kind }) => kind.case === "subscribe" && kind.value.channel === channel);
+    if (!asked) throw new Error(`nobody subscribes to ${channel}`);
+    return asked.id;
+  }
+
   /** What the client wrote of one kind. */
   all<Case extends ClientFrame["kind"]["case"]>(name: Case): Extract<ClientFrame["kind"], { case: Case }>["value"][] {
     return this.sent.flatMap(({ kind }) => (kind.case === name ? [kind.value] : [])) as never;

@@ -80,6 +80,11 @@ impl Shown {
         self.written.is_some_and(|written| written.incarnation == incarnation)
     }
 
+    /// Whether the subscribers elsewhere may be counted anew.
+    fn is_count_old(&self, now: Instant) -> bool {
+        self.asked_at.is_none_or(|at| now >= at + COUNT_EVERY)
+    }
+
     /// An idle channel is kept for so long.
     fn due(&self, incarnation: u64, now: Instant, kept_for: Duration) -> Due {
         let written = self.written.filter(|written| written.incarnation == incarnation);
@@ -105,6 +110,7 @@ impl Channels {
                     () = sleep(LOOK_EVERY) => {}
                 }
                 self.settle(gateway).await;
+                self.count_asked_again(gateway).await;
             }
         };
         stop.run_until_cancelled(look).await;
@@ -135,7 +141,7 @@ impl Channels {
         let is_old = |channel: &&ChannelName| {
             let mut shard = self.shard(channel).lock();
             let Some(shown) = shard.get_mut(*channel).map(|entry| &mut entry.shown) else { return false };
-            let is_old = shown.asked_at.is_none_or(|at| now >= at + COUNT_EVERY);
+            let is_old = shown.is_count_old(now);
             if is_old {
                 shown.asked_at = Some(now);
             }
@@ -153,6 +159,18 @@ impl Channels {
             if let Some(entry) = self.shard(channel).lock().get_mut(channel) {
                 entry.shown.elsewhere = elsewhere;
             }
+        }
+    }
+
+    /// What was counted a moment ago stays asked for.
+    async fn count_asked_again(&self, gateway: &Shared) {
+        let now = Instant::now();
+        let is_old = |channel: &ChannelName| {
+            self.shard(channel).lock().get(channel).is_none_or(|entry| entry.shown.is_count_old(now))
+        };
+        let asked: Vec<_> = self.asked_again.lock().extract_if(|channel| is_old(channel)).collect();
+        for some in asked.chunks(AT_ONCE) {
+            self.count_elsewhere(gateway, some).await;
         }
     }
 

@@ -30,6 +30,8 @@ pub(crate) struct Channels {
     fanout: fanout::Queue,
     /// Channels whose interest may have to be written.
     unsettled: Mutex<HashSet<ChannelName>>,
+    /// Channels of which somebody has asked again how many subscribe to them.
+    asked_again: Mutex<HashSet<ChannelName>>,
     /// Some of those cannot wait.
     due: Notify,
     /// Interests were written.
@@ -68,6 +70,7 @@ impl Channels {
             hasher: RandomState::new(),
             fanout: fanout::Queue::new(metrics.fanout_full.clone()),
             unsettled: Mutex::default(),
+            asked_again: Mutex::default(),
             due: Notify::new(),
             settled: Notify::new(),
             subscriptions: metrics.subscriptions.clone(),
@@ -135,6 +138,11 @@ impl Channels {
     pub(crate) fn count(&self, channel: &ChannelName) -> u64 {
         let shard = self.shard(channel).lock();
         shard.get(channel).map_or(0, |channel| channel.subscribers.len() as u64 + channel.shown.elsewhere())
+    }
+
+    /// Somebody who subscribes to a channel has asked how many do: those on other gateways are counted anew soon.
+    pub(crate) fn count_again(&self, channel: ChannelName) {
+        self.asked_again.lock().insert(channel);
     }
 
     fn snapshot(&self, channel: &ChannelName) -> Option<Snapshot> {

@@ -31,6 +31,7 @@ impl<T: Transport> Session<T> {
         let after = after.transpose()?;
         self.gateway.parts.settings.channels.may_subscribe(&channel)?;
         if let Some(number) = self.subscriptions.number(&channel) {
+            self.gateway.channels.count_again(channel);
             self.subscribed_again(id, number);
             return Ok(());
         }

@@ -74,6 +74,36 @@ export class Tab {
     await this.page.evaluate(say, [texts, burst, pauseMs] as [string[], number, number]);
   }
 
+  /** Opens a channel of the list. */
+  async enter(channel: string): Promise<void> {
+    await this.page.click(`.item[data-channel="${channel}"]`);
+    await this.page.locator("#chat-title").getByText(channel, { exact: true }).waitFor({ timeout: LIMIT_MS });
+  }
+
+  /** Joins a channel by its name. */
+  async join(channel: string): Promise<void> {
+    if (await this.page.isHidden("#join-toggle")) await this.page.click("#back");
+    await this.page.click("#join-toggle");
+    await this.page.fill("#channel", channel);
+    await this.page.press("#channel", "Enter");
+  }
+
+  /** The channels of the list, from top to bottom. */
+  channels(): Promise<(string | undefined)[]> {
+    return this.page.$$eval("#channels .item", (items) => items.map((item) => (item as HTMLElement).dataset.channel));
+  }
+
+  /** Waits until the list says that so many subscribe to a channel. */
+  async counts(channel: string, count: number): Promise<void> {
+    const number = this.page.locator(`.item[data-channel="${channel}"] .count-number`);
+    await number.getByText(String(count), { exact: true }).waitFor({ timeout: LIMIT_MS });
+  }
+
+  /** Who wrote what the page shows, from top to bottom; empty for the own ones. */
+  senders(): Promise<string[]> {
+    return this.page.$$eval("#messages .message", (elements) => elements.map((element) => element.querySelector(".sender")?.textContent ?? ""));
+  }
+
   /** Flips a switch. */
   async set(id: "network" | "force-websocket", isOn: boolean): Promise<void> {
     const isNow = await this.page.isChecked(`#${id}`);

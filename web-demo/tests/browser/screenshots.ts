@@ -17,6 +17,13 @@ const LINES: ["alice" | "bob", string][] = [
   ["bob", "Every word, once, in order."],
 ];
 
+const IN_THE_CHANNEL: ["alice" | "bob", string][] = [
+  ["bob", "The 9:40 ferry leaves from pier 3 today"],
+  ["bob", "Not from pier 1"],
+  ["alice", "Thanks! Is the café on board open?"],
+  ["bob", "It is, and the tide is fine"],
+];
+
 let browser: Browser;
 let server: Server;
 
@@ -37,6 +44,18 @@ test("screenshots", async () => {
     await (who === "alice" ? alice : bob).say(text);
     for (const tab of [alice, bob]) await tab.hasSettled(index + 1);
   }
+  await alice.join("news/harbour");
+  await alice.say("Pier 1 is closed until Friday");
+  await alice.hasSettled(1);
+  for (const tab of [alice, bob]) await tab.enter("@all");
+  for (const [index, [who, text]] of IN_THE_CHANNEL.entries()) {
+    await (who === "alice" ? alice : bob).say(text);
+    for (const tab of [alice, bob]) await tab.hasSettled(index + 1);
+  }
+  await alice.counts("@all", 2);
+  await isCalm(alice);
+  await alice.page.screenshot({ path: join(FOLDER, "demo-channel.png") });
+  for (const [tab, peer] of [[alice, "bob"], [bob, "alice"]] as const) await tab.page.click(`.item[data-peer="${peer}"]`);
   for (const [name, text] of Object.entries({ carol: "Lunch at one?", dave: "The slides are up", erin: "On it" })) {
     const tab = await Tab.open(desktop, server.url, name, "alice");
     await tab.say(text);

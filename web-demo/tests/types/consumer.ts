@@ -2,6 +2,7 @@
 
 import {
   directConversation,
+  isChannel,
   isId,
   memoryStore,
   TidegateClient,
@@ -15,6 +16,7 @@ import {
   type HistoryPage,
   type Message,
   type SendHandle,
+  type Subscription,
 } from "../../dist/tidegate.js";
 
 const endpoints: Endpoints = { webtransport: "https://chat.example.com/wt", websocket: "wss://chat.example.com/ws" };
@@ -49,6 +51,21 @@ export async function history(peer: string): Promise<Message[]> {
   }
 }
 
+const news: Subscription = client.subscribe("news/sport", { after: 120 });
+news.on("message", (message) => show(message));
+news.on("subscribed", ({ head, floor, count, isReset }) => console.log(head - floor, count.toFixed(0), isReset));
+news.on("historyGone", ({ floor }) => console.log(floor));
+news.on("ended", ({ code, message }) => console.log(code === "PERMISSION_DENIED", message));
+client.send({ channel: news.channel, content: isChannel(news.channel) ? "goal" : "" });
+
+export async function follow(channel: string): Promise<number> {
+  const subscription = client.subscribe(channel);
+  await subscription.ready;
+  subscription.refresh();
+  subscription.unsubscribe();
+  return subscription.head - (subscription.position ?? 0);
+}
+
 function show(message: Message): void {
   const { seq, own }: { seq: number; own: boolean } = message;
   console.log(seq, own, isId(message.sender), textOf(message));
@@ -60,5 +77,7 @@ client.on("mesage", () => {});
 new TidegateClient({ endpoints: async () => endpoints, token: async () => "" });
 // @ts-expect-error: this is no code
 if (new TidegateError("TIMEOUT", "").code === "NO_SUCH_CODE") throw new Error();
+// @ts-expect-error: positions move by themselves
+news.position = 1;
 // @ts-expect-error: handles are made by `send`
 handle.advance("stored", {});

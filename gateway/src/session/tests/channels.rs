@@ -1,5 +1,6 @@
 //! Channels in a whole gateway: live, after a seq, twice, too many, and what they leave of each other.
 
+use tidegate_pipeline::presence::interest::Interest;
 use tidegate_proto::v1::{Subscribe, Subscribed, Unsubscribe};
 
 use super::*;
@@ -82,6 +83,23 @@ async fn a_subscriber_hears_what_comes_from_now_on_or_from_a_seq_on() {
     let again = bob.subscribed("news/sport", Some(8)).await;
     assert_eq!((again.head, again.count), (10, 2));
     hears(&mut bob, "news/sport", 9..=10).await;
+}
+
+#[tokio::test]
+async fn who_asks_again_and_again_hears_of_subscribers_that_come_elsewhere() {
+    let world = World::new().await;
+    let (mut alice, _) = world.connect("alice", "phone").await;
+    assert_eq!(alice.subscribed("@all", None).await.count, 1);
+    let channel = tidegate_proto::id::ChannelName::new("@all").unwrap();
+    for (subscribers, count) in [(5, 6), (2, 3)] {
+        let there = Interest { gateway: "elsewhere".into(), incarnation: 1, subscribers };
+        world.presence.show_interest(&channel, &there).await.unwrap();
+        alice.subscribed("@all", None).await;
+        tokio::time::pause();
+        tokio::time::sleep(Duration::from_secs(7)).await;
+        tokio::time::resume();
+        assert_eq!(alice.subscribed("@all", None).await.count, count);
+    }
 }
 
 #[tokio::test]
