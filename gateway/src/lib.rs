@@ -4,7 +4,7 @@
 
 pub mod admission;
 pub mod auth;
-pub mod channels;
+mod channels;
 pub mod feed;
 pub mod gateway;
 pub mod http;

@@ -4,6 +4,7 @@
 #![warn(missing_docs)]
 
 pub mod body;
+pub mod channels;
 pub mod history;
 pub mod log;
 pub mod metrics;

@@ -9,7 +9,6 @@ use prometheus_client::registry::Registry;
 use tidegate_certs::{CertResolver, Identity, watch};
 use tidegate_gateway::admission::{self, Admission};
 use tidegate_gateway::auth::{Auth, Signer};
-use tidegate_gateway::channels::rules::Rules;
 use tidegate_gateway::gateway::backend::{Backend, Development};
 use tidegate_gateway::gateway::{Gateway, Parts};
 use tidegate_gateway::http::{self, ApiKeys, Assets, Stopping};
@@ -215,7 +214,7 @@ fn settings(config: &Config) -> Settings {
         signals_per_second: limits.signals_per_second,
         signal_burst: limits.signals_burst,
         max_subscriptions: limits.subscriptions_per_session as usize,
-        channels: Rules,
+        channels: config.channels.rules(),
         sampling: config.trace.sampling(),
     }
 }

@@ -11,10 +11,12 @@ use tracing::warn;
 
 use super::delivery::{Entry, PAGE_ENTRIES, entries};
 use super::end::{error_frame, frame};
+use super::rate::Rate;
 use super::request::rate_limited;
 use super::subscriptions::{Done, State, Subscription};
 use super::tally::FeedTally;
 use super::worker::{Session, Work};
+use crate::channels::rules;
 use crate::feed::{Feed, PageResult};
 use crate::gateway::{Shared, now_ms};
 use crate::hub::mailbox::Posted;
@@ -28,7 +30,7 @@ impl<T: Transport> Session<T> {
             .after
             .map(|after| u64::try_from(after).map_err(|_| Refusal::invalid("after must be 0 or more")));
         let after = after.transpose()?;
-        self.gateway.parts.settings.channels.may_subscribe(&channel)?;
+        self.may_subscribe(&channel)?;
         if let Some(number) = self.subscriptions.number(&channel) {
             self.subscribed_again(id, number);
             return Ok(());
@@ -57,13 +59,50 @@ impl<T: Transport> Session<T> {
         }
     }
 
+    /// Errors: PERMISSION_DENIED.
+    pub(super) fn may_subscribe(&self, channel: &ChannelName) -> Result<(), Refusal> {
+        let (_, rule) = self.gateway.parts.settings.channels.of(channel);
+        rules::may_subscribe(rule, &self.identity.grants, channel)
+    }
+
+    /// Takes one of what the session may publish to the channel.
+    ///
+    /// Errors: PERMISSION_DENIED, RATE_LIMITED.
+    pub(super) fn try_publish(&mut self, channel: &ChannelName) -> Result<(), Refusal> {
+        let (place, rule) = self.gateway.parts.settings.channels.of(channel);
+        rules::may_publish(rule, &self.identity.grants, channel)?;
+        let (Some(place), Some(rate)) = (place, rule.rate) else { return Ok(()) };
+        let rate = self.publishes.entry(place).or_insert_with(|| Rate::new(rate.per_second, rate.burst));
+        let taken = rate.try_take(self.clock.now());
+        taken.map_err(|wait| rate_limited("messages to this channel", wait))
+    }
+
+    /// Ends the subscriptions that another token does not grant any more.
+    pub(super) fn end_what_is_not_granted(&mut self) {
+        let channels = self.subscriptions.of.values().map(|subscription| &subscription.channel);
+        let lost = channels.filter_map(|channel| Some((channel.clone(), self.may_subscribe(channel).err()?)));
+        for (channel, refusal) in lost.collect::<Vec<_>>() {
+            match self.subscriptions.remove(&channel).map(|subscription| subscription.state) {
+                Some(State::Opening { ids, .. }) => {
+                    ids.into_iter().for_each(|id| self.answer(error_frame(id, refusal.clone())));
+                }
+                Some(State::Open(..)) => self.unsubscribed(0, &channel, refusal.message),
+                None => {}
+            }
+        }
+    }
+
+    fn unsubscribed(&mut self, id: u32, channel: &ChannelName, reason: String) {
+        let unsubscribed = Unsubscribed { channel: channel.as_str().to_owned(), reason };
+        self.answer(ServerFrame { id, kind: Some(server_frame::Kind::Unsubscribed(unsubscribed)) });
+    }
+
     pub(super) fn on_unsubscribe(&mut self, id: u32, channel: &str) -> Result<(), Refusal> {
         let channel = ChannelName::new(channel)?;
         if self.subscriptions.remove(&channel).is_none() {
             return Err(Refusal::new(Code::NotFound, "not subscribed to this channel"));
         }
-        let unsubscribed = Unsubscribed { channel: channel.as_str().to_owned(), reason: String::new() };
-        self.answer(ServerFrame { id, kind: Some(server_frame::Kind::Unsubscribed(unsubscribed)) });
+        self.unsubscribed(id, &channel, String::new());
         Ok(())
     }
 

@@ -107,7 +107,7 @@ impl<T: Transport> Session<T> {
         match &record.target {
             Target::User(_) => {}
             Target::Group(_) => return Err(Refusal::new(Code::Unimplemented, "groups are not built yet")),
-            Target::Channel(channel) => self.gateway.parts.settings.channels.may_publish(channel)?,
+            Target::Channel(channel) => self.try_publish(channel)?,
         }
         let tag = self.sends.sent(id, record.local_id.as_str(), &record.server_id, now);
         let step = self.gateway.parts.settings.sampling.begin(&mut record);
@@ -153,7 +153,7 @@ impl<T: Transport> Session<T> {
         }
         let timeline = Timeline::parse(name)?;
         if let TimelineKind::Channel(channel) = timeline.kind() {
-            self.gateway.parts.settings.channels.may_subscribe(&channel)?;
+            self.may_subscribe(&channel)?;
             return Ok(timeline);
         }
         if timeline.is_readable_by(&self.identity.user) {
@@ -199,6 +199,7 @@ impl<T: Transport> Session<T> {
             return Err(Refusal::new(Code::Unauthenticated, "the token is for another user or device"));
         }
         self.identity = identity;
+        self.end_what_is_not_granted();
         Ok(())
     }
 

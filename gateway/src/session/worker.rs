@@ -1,5 +1,6 @@
 //! The loop of a session: what came from the client, from the gateway's side, from the store, and the time.
 
+use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -45,6 +46,8 @@ pub(super) struct Session<T> {
     pub(super) refreshes: Rate,
     pub(super) subscribes: Rate,
     pub(super) subscriptions: Subscriptions,
+    /// Of the rules that have one, by their places.
+    pub(super) publishes: BTreeMap<usize, Rate>,
     /// The last cursor the client acknowledged.
     pub(super) acked: u64,
     /// The page of the inbox being read.

@@ -7,6 +7,7 @@ mod messages;
 mod pace;
 mod presence;
 mod rpc;
+mod rules;
 
 use std::sync::Arc;
 use std::time::Duration;
