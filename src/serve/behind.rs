@@ -37,8 +37,9 @@ pub(super) fn start(
     let sequencer = Sequencer::new(store.clone(), pusher, metrics);
     tasks.sequence(sequencer.run(reader));
 
-    let (kept, policy, stop) = (store.clone(), retention::policy(&config.retention), tasks.services.clone());
-    tasks.run("retention", async move { retention::run(&kept, policy, &stop).await });
+    let (kept, stop) = (store.clone(), tasks.services.clone());
+    let (policy, rules) = (retention::policy(&config.retention), config.channels.rules());
+    tasks.run("retention", async move { retention::run(&kept, policy, &rules, &stop).await });
     let stop = tasks.services.clone();
     tasks.run("the store's upkeep", async move { store.keep_up(&stop).await });
 }
