@@ -17,3 +17,4 @@ pub mod sequencer;
 pub mod store;
 pub mod submit;
 pub mod trace;
+pub mod volatile;

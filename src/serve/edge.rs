@@ -21,6 +21,7 @@ use tidegate_pipeline::metrics as pipeline;
 use tidegate_pipeline::presence::Presence;
 use tidegate_pipeline::pusher::link::Receiver;
 use tidegate_pipeline::store::Store;
+use tidegate_pipeline::volatile::Passing;
 use tokio::net::TcpListener;
 use tokio::time::timeout;
 use tracing::debug;
@@ -46,6 +47,7 @@ pub(super) struct Shared {
     pub(super) store: Store,
     pub(super) presence: Presence,
     pub(super) log: Log,
+    pub(super) passing: Passing,
 }
 
 impl Edge {
@@ -58,7 +60,7 @@ impl Edge {
         link: Receiver,
         tasks: &mut Tasks,
     ) -> anyhow::Result<Self> {
-        let Shared { id, store, presence, log } = shared;
+        let Shared { id, store, presence, log, passing } = shared;
         let source = config.tls.source(&config.data);
         let certificates =
             Arc::new(CertResolver::open(source, SystemTime::now()).context("the certificate")?);
@@ -75,6 +77,7 @@ impl Edge {
             settings: settings(config),
             auth,
             log,
+            passing,
             store,
             presence,
             metrics: metrics.clone(),

@@ -15,6 +15,7 @@ use tidegate_pipeline::rpc::{Health, Security, Server, chat, db, push, registry}
 use tidegate_pipeline::store::Store;
 use tidegate_pipeline::submit::Submitter;
 use tidegate_pipeline::trace::Sampling;
+use tidegate_pipeline::volatile::Passing;
 use tokio::net::TcpListener;
 use tracing::{error, info};
 
@@ -30,6 +31,7 @@ pub(super) struct Parts<'a> {
     /// With a gateway.
     pub(super) gateway: Option<&'a Gateway>,
     pub(super) log: Log,
+    pub(super) passing: Passing,
     pub(super) store: Store,
     pub(super) presence: Presence,
     pub(super) security: Security,
@@ -39,9 +41,9 @@ pub(super) struct Parts<'a> {
 
 /// The server with the services of the role.
 pub(super) fn server(parts: Parts<'_>, tasks: &Tasks) -> Server {
-    let Parts { role, id, gateway, log, store, presence, security, metrics, sampling } = parts;
+    let Parts { role, id, gateway, log, passing, store, presence, security, metrics, sampling } = parts;
     let own = gateway.map(|gateway| Own { gateway: id, sessions: Arc::new(gateway.clone()) });
-    let submitter = Submitter::new(log, metrics.clone(), sampling);
+    let submitter = Submitter::new(log, metrics.clone(), sampling).with_volatile(passing);
     let mut server = Server::new(security.clone(), metrics.rpc.clone())
         .with(chat::service(submitter, store.clone()))
         .with(push::service(presence.clone(), security, own))

@@ -194,7 +194,7 @@ impl Channels {
             Due::Later => Ok(()),
             Due::Show => presence.show_interest(channel, &interest).await.map(|()| {
                 self.shown(channel, Written { incarnation, subscribers, at: Instant::now() });
-                if is_new {
+                if is_new && !gateway.parts.settings.channels.is_volatile(channel) {
                     // A push may still have gone by what the pusher knew before.
                     gateway.heads.registered(Timeline::channel(channel));
                 }

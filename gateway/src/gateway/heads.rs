@@ -46,11 +46,13 @@ impl Fresh {
             };
             if all {
                 all_at = Instant::now() + ALL_EVERY;
+                let rules = &gateway.parts.settings.channels;
                 for users in gateway.hub.users() {
                     check(&users.iter().map(Timeline::inbox).collect::<Vec<_>>(), gateway).await;
                 }
                 for channels in gateway.channels.names() {
-                    check(&channels.iter().map(Timeline::channel).collect::<Vec<_>>(), gateway).await;
+                    let stored = channels.iter().filter(|channel| !rules.is_volatile(channel));
+                    check(&stored.map(Timeline::channel).collect::<Vec<_>>(), gateway).await;
                 }
                 told_at = Instant::now() + TOLD_EVERY;
             } else {

@@ -13,7 +13,7 @@ use super::delivery::{Entry, PAGE_ENTRIES, entries};
 use super::end::{error_frame, frame};
 use super::rate::Rate;
 use super::request::rate_limited;
-use super::subscriptions::{Done, State, Subscription};
+use super::subscriptions::{Done, Opened, State, Subscription};
 use super::tally::FeedTally;
 use super::worker::{Session, Work};
 use crate::channels::rules;
@@ -134,28 +134,29 @@ impl<T: Transport> Session<T> {
     /// Interest first, then the look at the store: what is stored before is read, what is stored after is pushed.
     fn open_subscriptions(&mut self) {
         let numbers = std::mem::take(&mut self.subscriptions.waiting);
-        let channel =
-            |number: &u32| self.subscriptions.of.get(number).map(|subscription| subscription.channel.clone());
-        let channels: Vec<_> = numbers.iter().filter_map(channel).collect();
+        let channel = |number: u32| Some((number, self.subscriptions.of.get(&number)?.channel.clone()));
+        let wanted: Vec<_> = numbers.into_iter().filter_map(channel).collect();
         let gateway = self.gateway.clone();
         self.subscriptions.opening = Some(Work::new(async move {
+            let channels: Vec<_> = wanted.iter().map(|(_, channel)| channel.clone()).collect();
             gateway.channels.known(&channels, gateway.incarnation()).await;
             gateway.channels.count_elsewhere(&gateway, &channels).await;
-            let timelines: Vec<_> = channels.iter().map(Timeline::channel).collect();
-            (numbers, gateway.parts.store.heads(&timelines).await)
+            look(&gateway, wanted).await
         }));
     }
 
     pub(super) fn on_subscriptions(&mut self, done: Done) {
         match done {
-            Done::Opened((numbers, Ok(bounds))) => {
-                for (number, bounds) in numbers.into_iter().zip(bounds) {
-                    self.opened(number, bounds);
+            Done::Opened((opened, error)) => {
+                if let Some(error) = error {
+                    warn!(error = &error as &dyn std::error::Error, "channels are not subscribed to");
                 }
-            }
-            Done::Opened((numbers, Err(error))) => {
-                warn!(error = &error as &dyn std::error::Error, "channels are not subscribed to");
-                numbers.into_iter().for_each(|number| self.not_opened(number));
+                for (number, bounds) in opened {
+                    match bounds {
+                        Some(bounds) => self.opened(number, bounds),
+                        None => self.not_opened(number),
+                    }
+                }
             }
             Done::Page(number, page) => self.on_channel_page(number, page),
         }
@@ -264,6 +265,25 @@ impl<T: Transport> Session<T> {
         let gone = HistoryGone { timeline: timeline.to_owned(), floor: floor.cast_signed() };
         self.answer(frame(server_frame::Kind::HistoryGone(gone)));
     }
+}
+
+/// What the store has of channels; it is not asked about those that keep nothing.
+async fn look(gateway: &Shared, wanted: Vec<(u32, ChannelName)>) -> Opened {
+    let rules = &gateway.parts.settings.channels;
+    let (volatile, stored): (Vec<_>, Vec<_>) =
+        wanted.into_iter().partition(|(_, channel)| rules.is_volatile(channel));
+    let mut opened: Vec<_> =
+        volatile.into_iter().map(|(number, _)| (number, Some(Bounds::default()))).collect();
+    if stored.is_empty() {
+        return (opened, None);
+    }
+    let timelines: Vec<_> = stored.iter().map(|(_, channel)| Timeline::channel(channel)).collect();
+    let (bounds, error) = match gateway.parts.store.heads(&timelines).await {
+        Ok(bounds) => (bounds.into_iter().map(Some).collect(), None),
+        Err(error) => (vec![None; stored.len()], Some(error)),
+    };
+    opened.extend(stored.into_iter().map(|(number, _)| number).zip(bounds));
+    (opened, error)
 }
 
 fn subscribed(gateway: &Shared, channel: &ChannelName, bounds: Bounds, id: u32) -> ServerFrame {

@@ -110,8 +110,12 @@ impl<T: Transport> Session<T> {
             Target::Channel(channel) => self.try_publish(channel)?,
         }
         let tag = self.sends.sent(id, record.local_id.as_str(), &record.server_id, now);
-        let step = self.gateway.parts.settings.sampling.begin(&mut record);
-        let waiter = Waiter::new(self.mailbox.clone(), tag).traced(step);
+        let waiter = Waiter::new(self.mailbox.clone(), tag);
+        if self.gateway.parts.passing.takes(&record) {
+            self.gateway.parts.passing.pass(record, waiter);
+            return Ok(());
+        }
+        let waiter = waiter.traced(self.gateway.parts.settings.sampling.begin(&mut record));
         if let Err(NotAppended::Full(appended)) = self.gateway.parts.log.try_append(record, waiter) {
             let log = self.gateway.parts.log.clone();
             self.append = Some(Work::new(async move { log.append(appended.record, appended.waiter).await }));

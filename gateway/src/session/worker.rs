@@ -197,10 +197,14 @@ impl<T: Transport> Session<T> {
         let Mail { answers, pushes, mark, passing, posts, channel_marks, receipts, signals, notice } = mail;
         for (tag, answer) in answers {
             if let Some((id, receipt, at)) = self.sends.answered(tag, answer) {
-                if receipt.status() == ReceiptStatus::Accepted {
-                    let metrics = &self.gateway.parts.metrics;
-                    metrics.accepted.inc();
-                    metrics.receipt_seconds.observe((self.clock.now() - at) as f64 / 1_000.0);
+                let metrics = &self.gateway.parts.metrics;
+                match receipt.status() {
+                    ReceiptStatus::Accepted => {
+                        metrics.accepted.inc();
+                        metrics.receipt_seconds.observe((self.clock.now() - at) as f64 / 1_000.0);
+                    }
+                    ReceiptStatus::Stored => _ = metrics.confirmed.inc(),
+                    ReceiptStatus::Rejected | ReceiptStatus::Unspecified => {}
                 }
                 self.answer_send(id, receipt);
             }

@@ -8,7 +8,7 @@ use super::channels::{hears, publish_all};
 use super::*;
 use crate::auth::{Grants, Patterns};
 
-fn rules(rules: &[(&str, Rule)]) -> Settings {
+pub(super) fn rules(rules: &[(&str, Rule)]) -> Settings {
     let channels: Rules =
         rules.iter().map(|(pattern, rule)| (Pattern::new(pattern).unwrap(), *rule)).collect();
     Settings { channels, message_burst: 10_000, ..Settings::default() }
