@@ -75,7 +75,8 @@ async fn a_token_opens_what_the_rule_leaves_to_it() {
     for channel in ["room", "@ops", "@all"] {
         anybody.subscribed(channel, None).await;
     }
-    publish_all(&mut anybody, "@all", 1..=1).await;
+    publish_all(&mut editor, "@all", 1..=1).await;
+    hears(&mut anybody, "@all", 1..=1).await;
 }
 
 #[tokio::test]
