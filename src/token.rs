@@ -3,7 +3,7 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, ensure};
-use tidegate_gateway::auth::Signer;
+use tidegate_gateway::auth::{Grants, Patterns, Signer};
 
 use crate::cli::Token;
 use crate::config::Config;
@@ -20,6 +20,11 @@ pub(crate) fn run(command: &Token) -> anyhow::Result<()> {
     let signer = Signer::open_or_make(&config.data)?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).context("this machine's clock is before 1970")?;
     let now_ms = i64::try_from(now.as_millis()).context("this machine's clock is far off")?;
-    println!("{}", signer.sign(&command.user, command.device.as_ref(), command.ttl, now_ms)?);
+    let grants = Grants {
+        subscribe: Patterns::try_from(command.subscribe.clone()).context("--subscribe")?,
+        publish: Patterns::try_from(command.publish.clone()).context("--publish")?,
+    };
+    let token = signer.sign_granting(&grants, &command.user, command.device.as_ref(), command.ttl, now_ms)?;
+    println!("{token}");
     Ok(())
 }

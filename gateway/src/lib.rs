@@ -5,7 +5,7 @@
 pub mod admission;
 pub mod auth;
 pub mod burst;
-pub mod channels;
+mod channels;
 pub mod feed;
 pub mod gateway;
 pub mod http;

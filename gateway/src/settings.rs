@@ -1,8 +1,7 @@
 //! What an operator may set about sessions. The program fills it from the configuration.
 
+use tidegate_pipeline::channels::Rules;
 use tidegate_pipeline::trace::Sampling;
-
-use crate::channels::rules::Rules;
 
 /// Limits and rates of sessions.
 #[derive(Debug, Clone)]
@@ -37,7 +36,7 @@ impl Default for Settings {
             signals_per_second: 100,
             signal_burst: 200,
             max_subscriptions: 200,
-            channels: Rules,
+            channels: Rules::default(),
             sampling: Sampling::default(),
         }
     }

@@ -4,6 +4,7 @@
 #![warn(missing_docs)]
 
 pub mod body;
+pub mod channels;
 pub mod history;
 pub mod log;
 pub mod metrics;
@@ -16,3 +17,4 @@ pub mod sequencer;
 pub mod store;
 pub mod submit;
 pub mod trace;
+pub mod volatile;

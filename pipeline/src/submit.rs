@@ -17,6 +17,7 @@ use crate::log::{Answer, Answers, Log, Waiter, outcome_unknown};
 use crate::metrics::Metrics;
 use crate::record::Record;
 use crate::trace::Sampling;
+use crate::volatile::Passing;
 
 /// Sends for backends. Cheap to clone; the log does not end while one of them is left.
 #[derive(Debug, Clone)]
@@ -24,9 +25,10 @@ pub struct Submitter {
     log: Log,
     metrics: Metrics,
     sampling: Sampling,
+    passing: Option<Passing>,
 }
 
-/// A message that the log has.
+/// A message that the log has, or that was handed over.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Submitted {
     /// The server's name for it.
@@ -40,7 +42,12 @@ pub struct Submitted {
 impl Submitter {
     /// Sends to `log`.
     pub fn new(log: Log, metrics: Metrics, sampling: Sampling) -> Self {
-        Self { log, metrics, sampling }
+        Self { log, metrics, sampling, passing: None }
+    }
+
+    /// The same, with what is for volatile channels sent there.
+    pub fn with_volatile(self, passing: Passing) -> Self {
+        Self { passing: Some(passing), ..self }
     }
 
     /// Sends `msg` as `sender`; answers when the log has it, within 10 s.
@@ -58,15 +65,22 @@ impl Submitter {
         let mut record = record(sender, msg, now_ms())?;
         let (server_id, local_id) = (record.server_id.clone(), record.local_id.as_str().to_owned());
         let (answer, answered) = oneshot::channel();
-        let waiter =
-            Waiter::new(Arc::new(One(Mutex::new(Some(answer)))), 0).traced(self.sampling.begin(&mut record));
+        let waiter = Waiter::new(Arc::new(One(Mutex::new(Some(answer)))), 0);
+        let passing = self.passing.as_ref().filter(|passing| passing.takes(&record));
         let outcome = timeout(ANSWER_TIMEOUT, async {
-            // A closed log has told the waiter.
-            let _ = self.log.append(record, waiter).await;
+            if let Some(passing) = passing {
+                passing.pass(record, waiter);
+            } else {
+                let step = self.sampling.begin(&mut record);
+                // A closed log has told the waiter.
+                let _ = self.log.append(record, waiter.traced(step)).await;
+            }
             answered.await
         });
         match outcome.await {
-            Ok(Ok(Answer::Accepted { send_time })) => Ok(Submitted { server_id, local_id, send_time }),
+            Ok(Ok(Answer::Accepted { send_time } | Answer::Passed { send_time })) => {
+                Ok(Submitted { server_id, local_id, send_time })
+            }
             Ok(Ok(Answer::Rejected(refusal))) => Err(refusal),
             Ok(Err(_)) | Err(_) => Err(outcome_unknown()),
         }

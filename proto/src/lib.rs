@@ -10,6 +10,7 @@ pub mod id;
 pub mod json;
 pub mod limits;
 pub mod message;
+pub mod pattern;
 pub mod timeline;
 
 /// The generated types of the client protocol `tidegate/1`.

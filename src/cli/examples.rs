@@ -37,6 +37,7 @@ Examples:
   tidegate token --user alice
   tidegate token --user alice --device phone --ttl 15m
   tidegate token --user alice --data /var/lib/tidegate
+  tidegate token --user alice --subscribe 'news/**' --publish news/sport
 
 It is signed with the secret in the data folder, which is drawn at the first use. A server that has [auth]
 configured takes tokens of that issuer only, and this command says so.";

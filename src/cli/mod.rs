@@ -10,6 +10,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use tidegate_certs::Fingerprint;
 use tidegate_pipeline::log::kafka::dead::Id;
 use tidegate_proto::id::{ChannelName, DeviceId, UserId};
+use tidegate_proto::pattern::Pattern;
 
 use crate::bench::args::Bench;
 use crate::config::{FILE_VARIABLE, Role, Sources};
@@ -142,6 +143,12 @@ pub(crate) struct Token {
     /// The only device that it is good for
     #[arg(long, value_parser = device)]
     pub(crate) device: Option<DeviceId>,
+    /// Channels that it grants to subscribe to where a rule asks for it, by a pattern; several by repeating it
+    #[arg(long, value_name = "PATTERN")]
+    pub(crate) subscribe: Vec<Pattern>,
+    /// Channels that it grants to publish to, likewise
+    #[arg(long, value_name = "PATTERN")]
+    pub(crate) publish: Vec<Pattern>,
     /// How long it is good: 30s, 15m, 12h, 7d
     #[arg(long, default_value = "24h", value_parser = humantime::parse_duration)]
     pub(crate) ttl: Duration,

@@ -5,6 +5,7 @@
 
 mod api;
 mod auth;
+pub(crate) mod channels;
 pub(crate) mod endpoint;
 mod gateway;
 pub(crate) mod kafka;
@@ -73,6 +74,8 @@ pub(crate) struct Config {
     pub(crate) log: log::Log,
     /// How the program ends.
     pub(crate) stop: stop::Stop,
+    /// What holds for which channel.
+    pub(crate) channels: channels::Channels,
 }
 
 /// Where the layers above the defaults come from.
@@ -196,10 +199,11 @@ impl Config {
         self.retention.validate()?;
         self.trace.validate()?;
         self.log.filter()?;
-        self.stop.validate()
+        self.stop.validate()?;
+        self.channels.validate()
     }
 
-    const TOP: &'static [&'static str] = &["data"];
+    const TOP: &'static [&'static str] = &["data", "channels"];
     const SECTIONS: &'static [(&'static str, &'static [&'static str])] = &[
         ("listen", listen::Listen::KEYS),
         ("tls", tls::Tls::KEYS),
@@ -236,6 +240,7 @@ impl Default for Config {
             trace: trace::Trace::default(),
             log: log::Log::default(),
             stop: stop::Stop::default(),
+            channels: channels::Channels::default(),
         }
     }
 }

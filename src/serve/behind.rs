@@ -1,15 +1,15 @@
-//! The pipeline of a process: the sequencer with its pusher, and retention.
+//! The pipeline of a process: the sequencer and retention; and, in every process, what hands over messages of volatile
+//! channels.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tidegate_pipeline::log::Reader;
 use tidegate_pipeline::metrics::Metrics;
-use tidegate_pipeline::presence::Presence;
 use tidegate_pipeline::pusher::Pusher;
-use tidegate_pipeline::pusher::dial::Dialer;
-use tidegate_pipeline::pusher::link::Local;
 use tidegate_pipeline::sequencer::Sequencer;
 use tidegate_pipeline::store::Store;
+use tidegate_pipeline::volatile::Passer;
 
 use super::retention;
 use super::tasks::Tasks;
@@ -18,27 +18,33 @@ use crate::config::Config;
 /// What the pipeline shares with the rest of the process.
 pub(super) struct Shared {
     pub(super) store: Store,
-    pub(super) presence: Presence,
     pub(super) reader: Reader,
-    /// Calls the gateways of other processes.
-    pub(super) dialer: Dialer,
+    pub(super) pusher: Arc<Pusher>,
 }
 
-/// Starts it; `own` is the gateway of this process, with its link.
-pub(super) fn start(
-    config: &Config,
-    shared: Shared,
-    own: Option<(Arc<str>, Local)>,
-    metrics: Metrics,
-    tasks: &mut Tasks,
-) {
-    let Shared { store, presence, reader, dialer } = shared;
-    let pusher = Pusher::new(presence, own, dialer, metrics.pusher.clone());
+/// Starts it.
+pub(super) fn start(config: &Config, shared: Shared, metrics: Metrics, tasks: &mut Tasks) {
+    let Shared { store, reader, pusher } = shared;
     let sequencer = Sequencer::new(store.clone(), pusher, metrics);
     tasks.sequence(sequencer.run(reader));
 
-    let (kept, policy, stop) = (store.clone(), retention::policy(&config.retention), tasks.services.clone());
-    tasks.run("retention", async move { retention::run(&kept, policy, &stop).await });
+    let (kept, stop) = (store.clone(), tasks.services.clone());
+    let (policy, rules) = (retention::policy(&config.retention), config.channels.rules());
+    tasks.run("retention", async move { retention::run(&kept, policy, &rules, &stop).await });
     let stop = tasks.services.clone();
     tasks.run("the store's upkeep", async move { store.keep_up(&stop).await });
 }
+
+/// Hands over messages of volatile channels to the last; where no sequencer does it, the pusher's links end then.
+pub(super) fn pass(passer: Passer, pusher: Arc<Pusher>, has_sequencer: bool, tasks: &mut Tasks) {
+    let stop = tasks.services.clone();
+    tasks.run("volatile channels", async move {
+        passer.run(&pusher, &stop).await;
+        if !has_sequencer {
+            pusher.stop(LINKS_LIMIT).await;
+        }
+    });
+}
+
+/// How long links to other gateways may take at the end.
+const LINKS_LIMIT: Duration = Duration::from_secs(2);

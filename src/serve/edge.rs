@@ -9,7 +9,6 @@ use prometheus_client::registry::Registry;
 use tidegate_certs::{CertResolver, Identity, watch};
 use tidegate_gateway::admission::{self, Admission};
 use tidegate_gateway::auth::{Auth, Signer};
-use tidegate_gateway::channels::rules::Rules;
 use tidegate_gateway::gateway::backend::{Backend, Development};
 use tidegate_gateway::gateway::{Gateway, Parts};
 use tidegate_gateway::http::{self, ApiKeys, Assets, Stopping};
@@ -22,6 +21,7 @@ use tidegate_pipeline::metrics as pipeline;
 use tidegate_pipeline::presence::Presence;
 use tidegate_pipeline::pusher::link::Receiver;
 use tidegate_pipeline::store::Store;
+use tidegate_pipeline::volatile::Passing;
 use tokio::net::TcpListener;
 use tokio::time::timeout;
 use tracing::debug;
@@ -47,6 +47,7 @@ pub(super) struct Shared {
     pub(super) store: Store,
     pub(super) presence: Presence,
     pub(super) log: Log,
+    pub(super) passing: Passing,
 }
 
 impl Edge {
@@ -59,7 +60,7 @@ impl Edge {
         link: Receiver,
         tasks: &mut Tasks,
     ) -> anyhow::Result<Self> {
-        let Shared { id, store, presence, log } = shared;
+        let Shared { id, store, presence, log, passing } = shared;
         let source = config.tls.source(&config.data);
         let certificates =
             Arc::new(CertResolver::open(source, SystemTime::now()).context("the certificate")?);
@@ -76,6 +77,7 @@ impl Edge {
             settings: settings(config),
             auth,
             log,
+            passing,
             store,
             presence,
             metrics: metrics.clone(),
@@ -215,7 +217,7 @@ fn settings(config: &Config) -> Settings {
         signals_per_second: limits.signals_per_second,
         signal_burst: limits.signals_burst,
         max_subscriptions: limits.subscriptions_per_session as usize,
-        channels: Rules,
+        channels: config.channels.rules(),
         sampling: config.trace.sampling(),
     }
 }

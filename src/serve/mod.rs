@@ -24,10 +24,12 @@ use tidegate_pipeline::log::Log;
 use tidegate_pipeline::metrics;
 use tidegate_pipeline::presence::instance::Instance;
 use tidegate_pipeline::presence::lease::Lease;
+use tidegate_pipeline::pusher::Pusher;
 use tidegate_pipeline::pusher::dial::Dialer;
 use tidegate_pipeline::pusher::link;
 use tidegate_pipeline::rpc::{Health, Server};
 use tidegate_pipeline::store::Store;
+use tidegate_pipeline::volatile;
 use tokio::time::{Instant, timeout};
 use tracing::{info, warn};
 
@@ -91,8 +93,10 @@ impl Process {
         let (local, receiver) = link::local(counted.link.clone());
         let depths = metrics::Depths { log: log.clone(), link: receiver.depth() };
         registry.register_collector(Box::new(depths));
+        let (passing, passer) = volatile::open(config.channels.rules(), counted.passed.clone());
         let shared = edge::Shared {
             id: id.clone(),
+            passing: passing.clone(),
             store: store.clone(),
             presence: presence.clone(),
             log: log.clone(),
@@ -103,12 +107,13 @@ impl Process {
         } else {
             None
         };
+        let own = role.has_gateway().then(|| (id.clone(), local));
+        let dialer = Dialer::new(security.clone());
+        let pusher = Arc::new(Pusher::new(presence.clone(), own, dialer, counted.pusher.clone()));
+        behind::pass(passer, pusher.clone(), reader.is_some(), &mut tasks);
         if let Some(reader) = reader {
-            let (store, presence) = (store.clone(), presence.clone());
-            let dialer = Dialer::new(security.clone());
-            let shared = behind::Shared { store, presence, reader, dialer };
-            let own = role.has_gateway().then(|| (id.clone(), local));
-            behind::start(config, shared, own, counted.clone(), &mut tasks);
+            let shared = behind::Shared { store: store.clone(), reader, pusher };
+            behind::start(config, shared, counted.clone(), &mut tasks);
         }
         let gateway = edge.as_ref().map(Edge::gateway);
         let operator = Operator::new(gateway.cloned(), store.clone(), registry, tasks.entrance.clone());
@@ -121,6 +126,7 @@ impl Process {
             id: id.clone(),
             gateway,
             log: log.clone(),
+            passing,
             store: store.clone(),
             presence,
             security,

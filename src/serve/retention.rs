@@ -2,7 +2,8 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use tidegate_pipeline::store::{Retention, Store};
+use tidegate_pipeline::channels::Rules;
+use tidegate_pipeline::store::{Removed, Retention, Store, StoreError};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -21,21 +22,24 @@ pub(super) fn policy(configured: &Configured) -> Retention {
 }
 
 /// Looks once a minute until `stop`.
-pub(super) async fn run(store: &Store, policy: Retention, stop: &CancellationToken) {
+pub(super) async fn run(store: &Store, policy: Retention, rules: &Rules, stop: &CancellationToken) {
     let mut every = interval(EVERY);
     every.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let looks = async {
         loop {
             every.tick().await;
-            sweep(store, policy).await;
+            let now_ms = now_ms();
+            sweep(|| store.retain(policy, now_ms, STEP_ROWS)).await;
+            sweep(|| store.retain_channels(rules, policy.remember_ms, now_ms, STEP_ROWS)).await;
         }
     };
     stop.run_until_cancelled(looks).await;
 }
 
-async fn sweep(store: &Store, policy: Retention) {
+/// Steps until nothing is left to do.
+async fn sweep<F: Future<Output = Result<Removed, StoreError>>>(step: impl Fn() -> F) {
     loop {
-        match store.retain(policy, now_ms(), STEP_ROWS).await {
+        match step().await {
             Ok(removed) if removed.is_nothing() => return,
             Ok(removed) => info!(?removed, "retention"),
             Err(error) => {

@@ -16,6 +16,7 @@ use tidegate_pipeline::rpc::{Health, Security, Server, broadcast, chat, db, push
 use tidegate_pipeline::store::Store;
 use tidegate_pipeline::submit::Submitter;
 use tidegate_pipeline::trace::Sampling;
+use tidegate_pipeline::volatile::Passing;
 use tokio::net::TcpListener;
 use tracing::{error, info};
 
@@ -31,6 +32,7 @@ pub(super) struct Parts<'a> {
     /// With a gateway.
     pub(super) gateway: Option<&'a Gateway>,
     pub(super) log: Log,
+    pub(super) passing: Passing,
     pub(super) store: Store,
     pub(super) presence: Presence,
     pub(super) security: Security,
@@ -40,9 +42,9 @@ pub(super) struct Parts<'a> {
 
 /// The server with the services of the role.
 pub(super) fn server(parts: Parts<'_>, tasks: &Tasks) -> Server {
-    let Parts { role, id, gateway, log, store, presence, security, metrics, sampling } = parts;
+    let Parts { role, id, gateway, log, passing, store, presence, security, metrics, sampling } = parts;
     let own = gateway.map(|gateway| Own { gateway: id, sessions: Arc::new(gateway.clone()) });
-    let submitter = Submitter::new(log, metrics.clone(), sampling);
+    let submitter = Submitter::new(log, metrics.clone(), sampling).with_volatile(passing);
     let everybodys: Arc<dyn Follow> = match gateway {
         Some(gateway) => Arc::new(gateway.clone()),
         None => Arc::new(Polled::new(store.clone())),

@@ -47,6 +47,7 @@ mod kill;
 mod lanes;
 mod migration;
 mod offline;
+mod rules;
 mod sessions;
 #[cfg(target_os = "linux")]
 mod slow;

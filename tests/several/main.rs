@@ -19,6 +19,7 @@ use tokio::net::TcpStream;
 use tokio::process::{Child, ChildStdout, Command};
 use tokio::time::timeout;
 
+mod channels;
 #[path = "../shared/collector.rs"]
 mod collector;
 #[cfg(feature = "kafka-tls")]

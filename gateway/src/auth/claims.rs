@@ -3,6 +3,7 @@
 use serde::{Deserialize, Deserializer, de::Error as _};
 use tidegate_proto::id::{DeviceId, UserId};
 
+use super::grants::{Grants, Patterns, claimed};
 use super::{Identity, is_reserved};
 
 /// What a token must say besides `sub` and `exp`.
@@ -24,6 +25,10 @@ pub(super) struct Claims {
     exp: Option<Date>,
     nbf: Option<Date>,
     dev: Option<String>,
+    #[serde(default, deserialize_with = "claimed")]
+    subscribe: Patterns,
+    #[serde(default, deserialize_with = "claimed")]
+    publish: Patterns,
     aud: Option<Audience>,
     // Any JSON, since it matters only where an issuer is configured.
     iss: Option<serde_json::Value>,
@@ -76,7 +81,8 @@ pub(super) fn identify(claims: &Claims, rules: &Rules, now_ms: i64) -> Result<Id
     {
         return Err(Unfit::Issuer);
     }
-    Ok(Identity { user, device, expires_at })
+    let grants = Grants { subscribe: claims.subscribe.clone(), publish: claims.publish.clone() };
+    Ok(Identity { user, device, grants, expires_at })
 }
 
 /// A NumericDate (RFC 7519, section 2): seconds since 1970, as a JSON number, possibly with a fraction.

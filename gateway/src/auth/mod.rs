@@ -4,6 +4,7 @@
 //! database or the network, knows a clock, or writes a token to a log.
 
 mod claims;
+mod grants;
 mod key;
 mod signer;
 mod verify;
@@ -11,6 +12,7 @@ mod verify;
 use tidegate_proto::id::{DeviceId, UserId};
 
 pub use claims::Rules;
+pub use grants::{Grants, Patterns, TooMany};
 pub use key::{Algorithm, KeyError};
 pub use signer::{SecretError, SignError, Signer};
 pub use verify::Auth;
@@ -22,6 +24,8 @@ pub struct Identity {
     pub user: UserId,
     /// `dev`: the only device the token is good for, where it names one.
     pub device: Option<DeviceId>,
+    /// What it may do with channels whose rule asks for a grant.
+    pub grants: Grants,
     /// When the session ends unless it got another token, in ms since 1970: `exp` with the leeway of [`Rules`].
     pub expires_at: i64,
 }

@@ -11,9 +11,10 @@ use rand::TryRngCore as _;
 use rand::rngs::OsRng;
 use serde::Serialize;
 use tidegate_proto::id::{DeviceId, UserId};
+use tidegate_proto::pattern::Pattern;
 
 use super::key::{Algorithm, KeyError};
-use super::{Auth, Rules, is_reserved};
+use super::{Auth, Grants, MAX_TOKEN_BYTES, Patterns, Rules, is_reserved};
 
 /// Makes HS256 tokens.
 pub struct Signer {
@@ -52,6 +53,14 @@ pub enum SignError {
     /// No token is good for such a user.
     #[error("the user {0} begins with @, which is the system's")]
     Reserved(UserId),
+    /// No server takes it.
+    #[error(
+        "the token has {bytes} bytes, at most {MAX_TOKEN_BYTES} are taken; grant fewer or shorter patterns"
+    )]
+    TooLarge {
+        /// Its length.
+        bytes: usize,
+    },
     /// The signing itself failed.
     #[error("the token cannot be signed")]
     Failed(#[source] jsonwebtoken::errors::Error),
@@ -86,9 +95,21 @@ impl Signer {
     }
 
     /// A token for `user`, and for `device` alone if one is given, good from `now_ms` (since 1970) for `ttl`, at most a
-    /// hundred years; its end is rounded up to a whole second.
+    /// hundred years; its end is rounded up to a whole second. It grants nothing.
     pub fn sign(
         &self,
+        user: &UserId,
+        device: Option<&DeviceId>,
+        ttl: Duration,
+        now_ms: i64,
+    ) -> Result<String, SignError> {
+        self.sign_granting(&Grants::default(), user, device, ttl, now_ms)
+    }
+
+    /// The same, with what it grants.
+    pub fn sign_granting(
+        &self,
+        grants: &Grants,
         user: &UserId,
         device: Option<&DeviceId>,
         ttl: Duration,
@@ -101,9 +122,20 @@ impl Signer {
             i64::try_from(ttl.min(MAX_TTL).as_millis()).expect("a hundred years in ms fit in 42 bits");
         let exp = now_ms.saturating_add(ttl_ms).saturating_add(999).div_euclid(1000);
         let iat = now_ms.div_euclid(1000);
-        let claims = Claims { sub: user.as_str(), iat, exp, dev: device.map(DeviceId::as_str) };
+        let claims = Claims {
+            sub: user.as_str(),
+            iat,
+            exp,
+            dev: device.map(DeviceId::as_str),
+            subscribe: texts(&grants.subscribe),
+            publish: texts(&grants.publish),
+        };
         let header = Header::new(Algorithm::Hs256.pinned());
-        encode(&header, &claims, &EncodingKey::from_secret(self.secret.as_bytes())).map_err(SignError::Failed)
+        let token = encode(&header, &claims, &EncodingKey::from_secret(self.secret.as_bytes()));
+        match token.map_err(SignError::Failed)? {
+            token if token.len() > MAX_TOKEN_BYTES => Err(SignError::TooLarge { bytes: token.len() }),
+            token => Ok(token),
+        }
     }
 
     /// The verifier of this signer's tokens. Without leeway: both sides have this machine's clock.
@@ -125,6 +157,14 @@ struct Claims<'a> {
     exp: i64,
     #[serde(skip_serializing_if = "Option::is_none")]
     dev: Option<&'a str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    subscribe: Vec<&'a str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    publish: Vec<&'a str>,
+}
+
+fn texts(patterns: &Patterns) -> Vec<&str> {
+    patterns.iter().map(Pattern::as_str).collect()
 }
 
 fn draw() -> io::Result<String> {

@@ -252,7 +252,7 @@ impl Channels {
                 if let Some(entry) = self.shard(channel).lock().get_mut(channel) {
                     entry.shown.end_write(written);
                 }
-                if shown.is_ok() && is_new {
+                if shown.is_ok() && is_new && !gateway.parts.settings.channels.is_volatile(channel) {
                     // A push may still have gone by what the pusher knew before.
                     gateway.heads.registered(Timeline::channel(channel));
                 }

@@ -3,7 +3,7 @@
 
 mod fanout;
 mod interest;
-pub mod rules;
+pub(crate) mod rules;
 #[cfg(test)]
 mod tests;
 

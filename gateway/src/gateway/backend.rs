@@ -12,7 +12,7 @@ use tidegate_proto::v1::{Code, Msg};
 use tracing::error;
 
 use super::{Gateway, drain, now_ms};
-use crate::auth::{Identity, SignError, Signer};
+use crate::auth::{Grants, Identity, SignError, Signer};
 use crate::http;
 
 /// The gateway as the HTTP edge sees it. Cheap to clone.
@@ -57,10 +57,11 @@ impl http::Backend for Backend {
         Ok(http::Submitted { server_id, local_id, send_time })
     }
 
-    fn demo_token(&self, user: &UserId) -> Result<http::DemoToken, Refusal> {
+    fn demo_token(&self, user: &UserId, grants: &Grants) -> Result<http::DemoToken, Refusal> {
         let Some(development) = &self.0.development else { return Err(only_in_development()) };
         let now = now_ms();
-        let token = development.signer.sign(user, None, DEMO_TOKEN_TTL, now).map_err(|cause| {
+        let token = development.signer.sign_granting(grants, user, None, DEMO_TOKEN_TTL, now);
+        let token = token.map_err(|cause| {
             if let SignError::Failed(cause) = &cause {
                 error!(error = cause as &dyn std::error::Error, "no token for the demo");
             }

@@ -46,12 +46,13 @@ impl Fresh {
             };
             if all {
                 all_at = Instant::now() + ALL_EVERY;
+                let rules = &gateway.parts.settings.channels;
                 for users in gateway.hub.users() {
                     check(&users.iter().map(Timeline::inbox).collect::<Vec<_>>(), gateway).await;
                 }
                 let channels = gateway.channels.names().flatten();
-                check(&channels.map(|channel| Timeline::channel(&channel)).collect::<Vec<_>>(), gateway)
-                    .await;
+                let stored = channels.filter(|channel| !rules.is_volatile(channel));
+                check(&stored.map(|channel| Timeline::channel(&channel)).collect::<Vec<_>>(), gateway).await;
                 told_at = Instant::now() + TOLD_EVERY;
             } else {
                 check(&self.due(), gateway).await;

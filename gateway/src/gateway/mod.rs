@@ -19,6 +19,7 @@ use tidegate_pipeline::pusher::link::Receiver;
 use tidegate_pipeline::record::Origin;
 use tidegate_pipeline::store::Store;
 use tidegate_pipeline::submit::Submitter;
+use tidegate_pipeline::volatile::Passing;
 use tidegate_proto::v1::CloseCode;
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
@@ -59,6 +60,8 @@ pub struct Parts {
     pub auth: Auth,
     /// Where messages are accepted.
     pub log: Log,
+    /// Where messages of volatile channels go.
+    pub passing: Passing,
     /// What the sessions read.
     pub store: Store,
     /// Where sessions are registered.
@@ -117,7 +120,8 @@ impl Gateway {
     /// Sends for backends to this gateway's log.
     pub fn submitter(&self) -> Submitter {
         let parts = &self.0.parts;
-        Submitter::new(parts.log.clone(), parts.metrics.pipeline().clone(), parts.settings.sampling)
+        let (log, counted) = (parts.log.clone(), parts.metrics.pipeline().clone());
+        Submitter::new(log, counted, parts.settings.sampling).with_volatile(parts.passing.clone())
     }
 
     /// Tells every session to go, each with a time of its own to come back within `spread_ms` and other gateways to go

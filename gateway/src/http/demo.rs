@@ -7,23 +7,29 @@ use axum::response::{IntoResponse as _, Response};
 use axum::{Extension, Json};
 use http::header::CACHE_CONTROL;
 use http::{HeaderMap, StatusCode};
+use tidegate_proto::Refusal;
 use tidegate_proto::id::UserId;
+use tidegate_proto::pattern::Pattern;
 use tidegate_proto::v1::Code;
 
 use super::handshake::caller;
 use super::refused::Refused;
 use super::upgrade::Connection;
 use super::{Backend, Shared};
+use crate::auth::{Grants, Patterns};
 
-/// `/demo/token?user=NAME`.
+/// `/demo/token?user=NAME`; with `subscribe` and `publish` it grants channels, by patterns with commas between them.
 pub(super) async fn token<B: Backend>(
     State(shared): State<Arc<Shared<B>>>,
     Extension(connection): Extension<Connection>,
-    Query(User { user }): Query<User>,
+    Query(asked): Query<Asked>,
     headers: HeaderMap,
 ) -> Result<Response, Refused> {
     guard(&shared, &connection, &headers)?;
-    let token = UserId::new(&user).and_then(|user| shared.backend.demo_token(&user));
+    let token = UserId::new(&asked.user).and_then(|user| {
+        let grants = Grants { subscribe: patterns(&asked.subscribe)?, publish: patterns(&asked.publish)? };
+        shared.backend.demo_token(&user, &grants)
+    });
     Ok(private(token.map_err(|refusal| shared.refuse(refusal.into()))?))
 }
 
@@ -37,10 +43,21 @@ pub(super) async fn connect<B: Backend>(
     Ok(private(shared.backend.demo_connect().await))
 }
 
-/// Who a token is asked for.
+/// Who a token is asked for, and what it is to grant.
 #[derive(serde::Deserialize)]
-pub(super) struct User {
+pub(super) struct Asked {
     user: String,
+    #[serde(default)]
+    subscribe: String,
+    #[serde(default)]
+    publish: String,
+}
+
+fn patterns(text: &str) -> Result<Patterns, Refusal> {
+    let patterns = text.split(',').filter(|text| !text.is_empty()).map(Pattern::new);
+    let patterns: Vec<Pattern> =
+        patterns.collect::<Result<_, _>>().map_err(|error| Refusal::invalid(error.to_string()))?;
+    Patterns::try_from(patterns).map_err(|error| Refusal::invalid(error.to_string()))
 }
 
 fn guard<B: Backend>(

@@ -27,7 +27,7 @@ pub use self::api::ApiKeys;
 pub use self::assets::{Asset, Assets};
 pub use self::listener::{Listener, Stopping, serve};
 pub use self::stream::Stream;
-use crate::auth::Identity;
+use crate::auth::{Grants, Identity};
 use crate::origin::OriginPolicy;
 use crate::transport::Accept;
 
@@ -46,7 +46,7 @@ pub trait Backend: Refusals {
     fn submit(&self, sender: UserId, msg: Msg) -> impl Future<Output = Result<Submitted, Refusal>> + Send;
 
     /// A token for a user of the demo; asked for in development mode only.
-    fn demo_token(&self, user: &UserId) -> Result<DemoToken, Refusal>;
+    fn demo_token(&self, user: &UserId, grants: &Grants) -> Result<DemoToken, Refusal>;
 
     /// Where the demo connects; asked for in development mode only.
     fn demo_connect(&self) -> impl Future<Output = DemoConnect> + Send;

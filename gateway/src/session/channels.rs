@@ -11,11 +11,13 @@ use tracing::warn;
 
 use super::delivery::{Entry, PAGE_ENTRIES, entries};
 use super::end::{error_frame, frame};
+use super::rate::Rate;
 use super::request::rate_limited;
-use super::subscriptions::{Done, State, Subscription};
+use super::subscriptions::{Done, Opened, State, Subscription};
 use super::tally::FeedTally;
 use super::worker::{Session, Work};
 use crate::burst::Burst;
+use crate::channels::rules;
 use crate::feed::{Feed, PageResult};
 use crate::gateway::{Shared, now_ms};
 use crate::hub::mailbox::Posted;
@@ -29,7 +31,7 @@ impl<T: Transport> Session<T> {
             .after
             .map(|after| u64::try_from(after).map_err(|_| Refusal::invalid("after must be 0 or more")));
         let after = after.transpose()?;
-        self.gateway.parts.settings.channels.may_subscribe(&channel)?;
+        self.may_subscribe(&channel)?;
         if let Some(number) = self.subscriptions.number(&channel) {
             self.gateway.channels.count_again(channel);
             self.subscribed_again(id, number);
@@ -60,6 +62,47 @@ impl<T: Transport> Session<T> {
         }
     }
 
+    /// Errors: PERMISSION_DENIED.
+    pub(super) fn may_subscribe(&self, channel: &ChannelName) -> Result<(), Refusal> {
+        let (_, rule) = self.gateway.parts.settings.channels.of(channel);
+        rules::may_subscribe(rule, &self.identity.grants, channel)
+    }
+
+    /// Takes one of what the session may publish to the channel.
+    ///
+    /// Errors: PERMISSION_DENIED, RATE_LIMITED.
+    pub(super) fn try_publish(&mut self, channel: &ChannelName) -> Result<(), Refusal> {
+        let (place, rule) = self.gateway.parts.settings.channels.of(channel);
+        rules::may_publish(rule, &self.identity.grants, channel)?;
+        let (Some(place), Some(rate)) = (place, rule.rate) else { return Ok(()) };
+        let rate = self.publishes.entry(place).or_insert_with(|| Rate::new(rate.per_second, rate.burst));
+        let taken = rate.try_take(self.clock.now());
+        taken.map_err(|wait| rate_limited("messages to this channel", wait))
+    }
+
+    /// Ends the subscriptions that another token does not grant any more.
+    pub(super) fn end_what_is_not_granted(&mut self) {
+        let channels = self.subscriptions.of.values().map(|subscription| &subscription.channel);
+        let lost = channels.filter_map(|channel| Some((channel.clone(), self.may_subscribe(channel).err()?)));
+        for (channel, refusal) in lost.collect::<Vec<_>>() {
+            let Some(Subscription { timeline, state, .. }) = self.subscriptions.remove(&channel) else {
+                continue;
+            };
+            match state {
+                State::Opening { ids, .. } => {
+                    ids.into_iter().for_each(|id| self.answer(error_frame(id, refusal.clone())));
+                }
+                State::Open(..) => self.unsubscribed(0, timeline, &channel, refusal.message),
+            }
+        }
+    }
+
+    fn unsubscribed(&mut self, id: u32, timeline: Arc<str>, channel: &ChannelName, reason: String) {
+        let unsubscribed = Unsubscribed { channel: channel.as_str().to_owned(), reason };
+        let frame = ServerFrame { id, kind: Some(server_frame::Kind::Unsubscribed(unsubscribed)) };
+        self.transport.send(Outgoing::OfChannel { timeline, frame });
+    }
+
     pub(super) fn on_unsubscribe(&mut self, id: u32, channel: &str) -> Result<(), Refusal> {
         let channel = ChannelName::new(channel)?;
         let Some(Subscription { timeline, state, .. }) = self.subscriptions.remove(&channel) else {
@@ -71,9 +114,7 @@ impl<T: Transport> Session<T> {
                 self.answer(error_frame(id, refusal));
             }
         }
-        let unsubscribed = Unsubscribed { channel: channel.as_str().to_owned(), reason: String::new() };
-        let frame = ServerFrame { id, kind: Some(server_frame::Kind::Unsubscribed(unsubscribed)) };
-        self.transport.send(Outgoing::OfChannel { timeline, frame });
+        self.unsubscribed(id, timeline, &channel, String::new());
         Ok(())
     }
 
@@ -104,28 +145,29 @@ impl<T: Transport> Session<T> {
     /// Interest first, then the look at the store: what is stored before is read, what is stored after is pushed.
     fn open_subscriptions(&mut self) {
         let numbers = std::mem::take(&mut self.subscriptions.waiting);
-        let channel =
-            |number: &u32| self.subscriptions.of.get(number).map(|subscription| subscription.channel.clone());
-        let channels: Vec<_> = numbers.iter().filter_map(channel).collect();
+        let channel = |number: u32| Some((number, self.subscriptions.of.get(&number)?.channel.clone()));
+        let wanted: Vec<_> = numbers.into_iter().filter_map(channel).collect();
         let gateway = self.gateway.clone();
         self.subscriptions.opening = Some(Work::new(async move {
+            let channels: Vec<_> = wanted.iter().map(|(_, channel)| channel.clone()).collect();
             gateway.channels.known(&channels, gateway.incarnation()).await;
             gateway.channels.count_elsewhere(&gateway, &channels).await;
-            let timelines: Vec<_> = channels.iter().map(Timeline::channel).collect();
-            (numbers, gateway.parts.store.heads(&timelines).await)
+            look(&gateway, wanted).await
         }));
     }
 
     pub(super) fn on_subscriptions(&mut self, done: Done) {
         match done {
-            Done::Opened((numbers, Ok(bounds))) => {
-                for (number, bounds) in numbers.into_iter().zip(bounds) {
-                    self.opened(number, bounds);
+            Done::Opened((opened, error)) => {
+                if let Some(error) = error {
+                    warn!(error = &error as &dyn std::error::Error, "channels are not subscribed to");
                 }
-            }
-            Done::Opened((numbers, Err(error))) => {
-                warn!(error = &error as &dyn std::error::Error, "channels are not subscribed to");
-                numbers.into_iter().for_each(|number| self.not_opened(number));
+                for (number, bounds) in opened {
+                    match bounds {
+                        Some(bounds) => self.opened(number, bounds),
+                        None => self.not_opened(number),
+                    }
+                }
             }
             Done::Page(number, page) => self.on_channel_page(number, page),
         }
@@ -255,6 +297,25 @@ impl<T: Transport> Session<T> {
         let frame = frame(server_frame::Kind::HistoryGone(gone));
         self.transport.send(Outgoing::OfChannel { timeline: timeline.clone(), frame });
     }
+}
+
+/// What the store has of channels; it is not asked about those that keep nothing.
+async fn look(gateway: &Shared, wanted: Vec<(u32, ChannelName)>) -> Opened {
+    let rules = &gateway.parts.settings.channels;
+    let (volatile, stored): (Vec<_>, Vec<_>) =
+        wanted.into_iter().partition(|(_, channel)| rules.is_volatile(channel));
+    let mut opened: Vec<_> =
+        volatile.into_iter().map(|(number, _)| (number, Some(Bounds::default()))).collect();
+    if stored.is_empty() {
+        return (opened, None);
+    }
+    let timelines: Vec<_> = stored.iter().map(|(_, channel)| Timeline::channel(channel)).collect();
+    let (bounds, error) = match gateway.parts.store.heads(&timelines).await {
+        Ok(bounds) => (bounds.into_iter().map(Some).collect(), None),
+        Err(error) => (vec![None; stored.len()], Some(error)),
+    };
+    opened.extend(stored.into_iter().map(|(number, _)| number).zip(bounds));
+    (opened, error)
 }
 
 fn subscribed(gateway: &Shared, channel: &ChannelName, bounds: Bounds, id: u32) -> ServerFrame {

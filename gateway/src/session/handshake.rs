@@ -1,6 +1,7 @@
 //! From a connection to a session: Hello in time, the token, the limits before Welcome, and then register, listen, read
 //! the store, in this order (ARCHITECTURE.md invariant 9).
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tidegate_pipeline::presence::{Registration, Route};
@@ -231,6 +232,7 @@ fn welcome<T: Transport>(gateway: Arc<Shared>, mut transport: T, greeting: Greet
         refreshes: Rate::new(REFRESHES_PER_SECOND, REFRESH_BURST),
         subscribes: Rate::new(SUBSCRIBES_PER_SECOND, SUBSCRIBE_BURST),
         subscriptions: Subscriptions::default(),
+        publishes: BTreeMap::new(),
         clock: Clock::start(),
         expires: expires(&identity, 0),
         acked: 0,

@@ -93,6 +93,14 @@ impl Sent {
                 status: ReceiptStatus::Accepted as i32,
                 ..Receipt::default()
             },
+            // Without a place anywhere.
+            Answer::Passed { send_time } => Receipt {
+                local_id: self.local_id,
+                server_id: self.server_id,
+                send_time,
+                status: ReceiptStatus::Stored as i32,
+                ..Receipt::default()
+            },
             Answer::Rejected(refusal) => {
                 Receipt { server_id: self.server_id, ..rejected(self.local_id, refusal) }
             }

@@ -107,11 +107,15 @@ impl<T: Transport> Session<T> {
         match &record.target {
             Target::User(_) => {}
             Target::Group(_) => return Err(Refusal::new(Code::Unimplemented, "groups are not built yet")),
-            Target::Channel(channel) => self.gateway.parts.settings.channels.may_publish(channel)?,
+            Target::Channel(channel) => self.try_publish(channel)?,
         }
         let tag = self.sends.sent(id, record.local_id.as_str(), &record.server_id, now);
-        let step = self.gateway.parts.settings.sampling.begin(&mut record);
-        let waiter = Waiter::new(self.mailbox.clone(), tag).traced(step);
+        let waiter = Waiter::new(self.mailbox.clone(), tag);
+        if self.gateway.parts.passing.takes(&record) {
+            self.gateway.parts.passing.pass(record, waiter);
+            return Ok(());
+        }
+        let waiter = waiter.traced(self.gateway.parts.settings.sampling.begin(&mut record));
         if let Err(NotAppended::Full(appended)) = self.gateway.parts.log.try_append(record, waiter) {
             let log = self.gateway.parts.log.clone();
             self.append = Some(Work::new(async move { log.append(appended.record, appended.waiter).await }));
@@ -153,7 +157,7 @@ impl<T: Transport> Session<T> {
         }
         let timeline = Timeline::parse(name)?;
         if let TimelineKind::Channel(channel) = timeline.kind() {
-            self.gateway.parts.settings.channels.may_subscribe(&channel)?;
+            self.may_subscribe(&channel)?;
             return Ok(timeline);
         }
         if timeline.is_readable_by(&self.identity.user) {
@@ -200,6 +204,7 @@ impl<T: Transport> Session<T> {
         }
         self.expires = expires(&identity, self.clock.now());
         self.identity = identity;
+        self.end_what_is_not_granted();
         Ok(())
     }
 

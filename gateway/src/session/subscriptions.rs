@@ -58,8 +58,8 @@ pub(super) enum State {
     Open(Feed<Entry>, FeedTally),
 }
 
-/// What a look at the store said of each.
-type Opened = (Vec<u32>, Result<Vec<Bounds>, StoreError>);
+/// What a look at the store said of each, and why it said nothing of some.
+pub(super) type Opened = (Vec<(u32, Option<Bounds>)>, Option<StoreError>);
 type PageWork = Pin<Box<dyn Future<Output = (u32, Result<Page, StoreError>)> + Send>>;
 
 impl Subscriptions {

@@ -1,5 +1,6 @@
 //! The loop of a session: what came from the client, from the gateway's side, from the store, and the time.
 
+use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -47,6 +48,8 @@ pub(super) struct Session<T> {
     pub(super) refreshes: Rate,
     pub(super) subscribes: Rate,
     pub(super) subscriptions: Subscriptions,
+    /// Of the rules that have one, by their places.
+    pub(super) publishes: BTreeMap<usize, Rate>,
     /// The last cursor the client acknowledged.
     pub(super) acked: u64,
     /// The page of the inbox being read.
@@ -212,10 +215,14 @@ impl<T: Transport> Session<T> {
         let Mail { answers, pushes, mark, passing, posts, channel_marks, receipts, signals, notice } = mail;
         for (tag, answer) in answers {
             if let Some((id, receipt, at)) = self.sends.answered(tag, answer) {
-                if receipt.status() == ReceiptStatus::Accepted {
-                    let metrics = &self.gateway.parts.metrics;
-                    metrics.accepted.inc();
-                    metrics.receipt_seconds.observe((self.clock.now() - at) as f64 / 1_000.0);
+                let metrics = &self.gateway.parts.metrics;
+                match receipt.status() {
+                    ReceiptStatus::Accepted => {
+                        metrics.accepted.inc();
+                        metrics.receipt_seconds.observe((self.clock.now() - at) as f64 / 1_000.0);
+                    }
+                    ReceiptStatus::Stored => _ = metrics.confirmed.inc(),
+                    ReceiptStatus::Rejected | ReceiptStatus::Unspecified => {}
                 }
                 self.answer_send(id, receipt);
             }

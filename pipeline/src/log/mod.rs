@@ -108,6 +108,11 @@ pub enum Answer {
         /// The valid send_time, as far as it is known.
         send_time: i64,
     },
+    /// Handed to whoever was there at that moment, and stored nowhere (`crate::volatile`).
+    Passed {
+        /// ms since 1970.
+        send_time: i64,
+    },
     /// Refused; for good unless the code says UNAVAILABLE.
     Rejected(Refusal),
 }

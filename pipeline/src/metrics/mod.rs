@@ -43,6 +43,8 @@ pub struct Metrics {
     pub stored: Counter,
     /// Of `messages`: sent again, and found stored.
     pub repeated: Counter,
+    /// Of `messages`: of volatile channels, handed over.
+    pub passed: Counter,
     /// Of the link to the gateway of this process.
     pub link: link::Counters,
     /// Of the pusher and all its links.
@@ -78,6 +80,7 @@ impl Default for Metrics {
             rejected: Rejected::default(),
             stored: stage("stored"),
             repeated: stage("repeated"),
+            passed: stage("passed"),
             pusher: pusher::metrics::Metrics::new(link.clone()),
             link,
             batch_records: Histogram::new(BATCH_BOUNDS),

@@ -15,8 +15,7 @@ mod routes;
 mod window;
 pub mod wire;
 
-use std::collections::HashMap;
-use std::slice;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,11 +27,11 @@ use tokio::time::timeout;
 use tracing::warn;
 
 use crate::body::Body;
-use crate::presence::interest::{Interest, Interests};
+use crate::presence::interest::Interests;
 use crate::presence::{Presence, Routes};
 use crate::seldom::Seldom;
 use dial::Dialer;
-use link::{Batch, Local, Post, Sender};
+use link::{Batch, Local, Sender};
 use metrics::Metrics;
 use plan::{Batches, Placed, Rejected};
 use remote::Worker;
@@ -119,18 +118,13 @@ impl Pusher {
         self.send_all(batches);
     }
 
-    /// Hands over a message of a channel that is stored nowhere; to how many gateways.
-    pub async fn pass(&self, channel: &ChannelName, body: &Body) -> usize {
-        let found = self.shared.routes.interests(slice::from_ref(channel)).await;
-        let mut batches = Batches::new();
-        for Interest { gateway, incarnation, .. } in found.rows.into_iter().flatten() {
-            let post = Post { channel: channel.clone(), seq: 0, body: body.clone() };
-            let batch = Batch { incarnation, posts: vec![post], ..Batch::default() };
-            batches.insert((gateway, incarnation), batch);
-        }
-        let gateways = batches.len();
-        self.send_all(batches);
-        gateways
+    /// Hands over messages of channels that are stored nowhere, each once to every gateway with subscribers.
+    pub async fn pass(&self, posts: Vec<(ChannelName, Body)>) {
+        let channels: BTreeSet<&ChannelName> = posts.iter().map(|(channel, _)| channel).collect();
+        let channels: Vec<ChannelName> = channels.into_iter().cloned().collect();
+        let found = self.shared.routes.interests(&channels).await;
+        let interests: HashMap<&ChannelName, Interests> = channels.iter().zip(found.rows).collect();
+        self.send_all(plan::pass(&posts, &interests));
     }
 
     fn send_all(&self, batches: Batches) {

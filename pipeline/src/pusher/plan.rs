@@ -116,6 +116,18 @@ pub fn post(placed: &[Placed<'_>], interests: &HashMap<&ChannelName, Interests>,
     }
 }
 
+/// Messages of channels that are stored nowhere, for the gateways that have subscribers.
+pub fn pass(posts: &[(ChannelName, Body)], interests: &HashMap<&ChannelName, Interests>) -> Batches {
+    let mut batches = Batches::new();
+    for (channel, body) in posts {
+        for row in interests.get(channel).into_iter().flatten() {
+            let post = Post { channel: channel.clone(), seq: 0, body: body.clone() };
+            batch(&mut batches, (row.gateway.clone(), row.incarnation)).posts.push(post);
+        }
+    }
+    batches
+}
+
 /// Adds REJECTED for the sessions that sent what is not stored; for a log whose waiters were answered before.
 pub fn reject(rejected: &[Rejected<'_>], batches: &mut Batches) {
     for Rejected { record, refusal } in rejected {

@@ -29,14 +29,14 @@ use source::Source;
 #[derive(Debug)]
 pub struct Sequencer {
     store: Store,
-    pusher: Pusher,
+    pusher: Arc<Pusher>,
     metrics: Metrics,
 }
 
 impl Sequencer {
     /// A sequencer that stores in `store` and hands over to `pusher`.
-    pub fn new(store: Store, pusher: Pusher, metrics: Metrics) -> Self {
-        Self { store, pusher, metrics }
+    pub fn new(store: Store, pusher: impl Into<Arc<Pusher>>, metrics: Metrics) -> Self {
+        Self { store, pusher: pusher.into(), metrics }
     }
 
     /// Runs until the log ends: the embedded one when everything it held is stored and handed over, Kafka when the

@@ -11,6 +11,7 @@ pub mod sqlite;
 
 mod age;
 mod batch;
+mod channels;
 mod page;
 mod places;
 mod server;
@@ -29,6 +30,7 @@ use tidegate_proto::timeline::Timeline;
 use tokio_util::sync::CancellationToken;
 
 use crate::body::Body;
+use crate::channels::Rules;
 use crate::record::Record;
 
 /// The store, on one of the engines. Cheap to clone.
@@ -182,6 +184,23 @@ impl Store {
             Self::Sqlite(store) => store.retain(retention, now_ms, budget).await,
             Self::Postgres(store) => Box::pin(store.retain(retention, now_ms, budget)).await,
             Self::MySql(store) => Box::pin(store.retain(retention, now_ms, budget)).await,
+        }
+    }
+
+    /// One step of the retention of channels, by the rule of each, and what is remembered of their messages for
+    /// `remember_ms`; as with [`Store::retain`].
+    pub async fn retain_channels(
+        &self,
+        rules: &Rules,
+        remember_ms: u64,
+        now_ms: i64,
+        budget: usize,
+    ) -> Result<Removed, StoreError> {
+        let kept = (rules, remember_ms);
+        match self {
+            Self::Sqlite(store) => store.retain_channels(kept, now_ms, budget).await,
+            Self::Postgres(store) => Box::pin(store.retain_channels(kept, now_ms, budget)).await,
+            Self::MySql(store) => Box::pin(store.retain_channels(kept, now_ms, budget)).await,
         }
     }
 

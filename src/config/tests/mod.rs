@@ -1,5 +1,6 @@
 //! Settings from every layer, and what is wrong with them.
 
+mod channels;
 mod shared;
 
 use std::collections::BTreeSet;
@@ -49,7 +50,9 @@ fn assert_refused(result: Result<Config, String>, expected: &str) {
 /// The example's lines with the settings that it comments out.
 fn uncommented() -> String {
     let line = |line: &str| match line.strip_prefix('#') {
-        Some(setting) if setting.starts_with(|c: char| c.is_ascii_lowercase()) => setting.to_owned(),
+        Some(setting) if setting.starts_with(|c: char| c.is_ascii_lowercase() || c == '[') => {
+            setting.to_owned()
+        }
         _ => line.to_owned(),
     };
     EXAMPLE.lines().map(line).collect::<Vec<_>>().join("\n")

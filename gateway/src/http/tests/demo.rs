@@ -1,6 +1,9 @@
 //! The demo's files and what its page asks for.
 
+use tidegate_proto::id::ChannelName;
+
 use super::*;
+use crate::auth::Patterns;
 
 #[tokio::test]
 async fn files_with_their_types_and_tags() {
@@ -54,6 +57,13 @@ async fn a_token_and_where_to_connect() {
         "alternatives": [{"secure": "d:1", "plain": "d:2"}],
     });
     assert_eq!((connect.status, connect.json()), (200, expected));
+    let granting = "GET /demo/token?user=alice&subscribe=news/**,room&publish=room HTTP/1.1";
+    assert_eq!(running.request(granting).await.status, 200);
+    let granted = running.gateway.0.granted.lock().pop().unwrap();
+    let covers = |patterns: &Patterns, name| patterns.cover(&ChannelName::new(name).unwrap());
+    assert!(covers(&granted.subscribe, "news/sport") && covers(&granted.subscribe, "room"));
+    assert!(covers(&granted.publish, "room") && !covers(&granted.publish, "news/sport"));
+    assert_eq!(running.request("GET /demo/token?user=alice&publish=a** HTTP/1.1").await.status, 400);
     assert_eq!(running.request("GET /demo/token?user=a%20b HTTP/1.1").await.status, 400);
     assert_eq!(running.request("GET /demo/token HTTP/1.1").await.status, 400);
 }

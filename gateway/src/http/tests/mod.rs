@@ -40,6 +40,8 @@ struct Inner {
     /// What each session was told of its connection, and how it ended.
     ended: mpsc::Sender<(Info, Ended)>,
     submitted: Mutex<Vec<(UserId, Msg)>>,
+    /// What the demo's tokens were to grant.
+    granted: Mutex<Vec<Grants>>,
     refusals: Mutex<Vec<&'static str>>,
 }
 
@@ -123,7 +125,12 @@ impl Backend for Gateway {
         let bad = || Refusal::new(Code::Unauthenticated, "the token is not valid");
         let (user, device) = token.strip_prefix("for-").ok_or_else(bad)?.split_once('-').ok_or_else(bad)?;
         let device = (!device.is_empty()).then(|| tidegate_proto::id::DeviceId::new(device).unwrap());
-        Ok(Identity { user: UserId::new(user).unwrap(), device, expires_at: i64::MAX })
+        Ok(Identity {
+            user: UserId::new(user).unwrap(),
+            device,
+            grants: Default::default(),
+            expires_at: i64::MAX,
+        })
     }
 
     async fn submit(&self, sender: UserId, msg: Msg) -> Result<Submitted, Refusal> {
@@ -141,7 +148,8 @@ impl Backend for Gateway {
         Ok(submitted)
     }
 
-    fn demo_token(&self, user: &UserId) -> Result<DemoToken, Refusal> {
+    fn demo_token(&self, user: &UserId, grants: &Grants) -> Result<DemoToken, Refusal> {
+        self.0.granted.lock().push(grants.clone());
         Ok(DemoToken { token: format!("for-{user}-"), user: user.to_string(), expires_at: 9 })
     }
 
@@ -202,6 +210,7 @@ impl Start {
             users: Mutex::default(),
             ended: ended_in,
             submitted: Mutex::default(),
+            granted: Mutex::default(),
             refusals: Mutex::default(),
         }));
         let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();

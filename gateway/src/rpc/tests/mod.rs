@@ -14,8 +14,10 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
 use prometheus_client::registry::Registry;
 use tempfile::TempDir;
+use tidegate_pipeline::channels::Rules;
 use tidegate_pipeline::presence::lease::{Lease, Role};
 use tidegate_pipeline::presence::{Presence, Route, memory};
 use tidegate_pipeline::pusher::dial::Dialer;
@@ -24,6 +26,7 @@ use tidegate_pipeline::pusher::{Pusher, link};
 use tidegate_pipeline::record::{Origin, Record};
 use tidegate_pipeline::rpc::{self, Security, Server};
 use tidegate_pipeline::store::{Store, Stored, sqlite};
+use tidegate_pipeline::volatile;
 use tidegate_pipeline::{log, metrics as pipeline};
 use tidegate_proto::Refusal;
 use tidegate_proto::id::{DeviceId, LocalId, UserId};
@@ -90,6 +93,7 @@ impl World {
             settings: Settings::default(),
             auth: Signer::open_or_make(self.folder.path()).unwrap().auth().unwrap(),
             log: log::Log::Embedded(log),
+            passing: volatile::open(Rules::default(), Counter::default()).0,
             store: self.store.clone(),
             presence: self.presence.clone(),
             metrics: Metrics::new(&pipeline::Metrics::default()),

@@ -6,17 +6,17 @@ use tidegate_proto::v1::{Subscribe, Subscribed, Unsubscribe};
 use super::*;
 
 impl Client {
-    async fn publish(&mut self, channel: &str, local_id: &str, content: &str) {
+    pub(super) async fn publish(&mut self, channel: &str, local_id: &str, content: &str) {
         let msg = Msg { channel: channel.into(), local_id: local_id.into(), ..Msg::default() };
         let msg = Some(Msg { content: content.to_owned().into(), ..msg });
         self.send(from_client::Kind::Send(Send { msg })).await;
     }
 
-    async fn subscribe(&mut self, channel: &str, after: Option<i64>) {
+    pub(super) async fn subscribe(&mut self, channel: &str, after: Option<i64>) {
         self.send(from_client::Kind::Subscribe(Subscribe { channel: channel.into(), after })).await;
     }
 
-    async fn subscribed(&mut self, channel: &str, after: Option<i64>) -> Subscribed {
+    pub(super) async fn subscribed(&mut self, channel: &str, after: Option<i64>) -> Subscribed {
         self.subscribe(channel, after).await;
         match self.next().await {
             Kind::Subscribed(subscribed) => subscribed,
@@ -25,7 +25,7 @@ impl Client {
     }
 
     /// The next message of a channel: its seq and its content.
-    async fn posted(&mut self, channel: &str) -> (i64, String) {
+    pub(super) async fn posted(&mut self, channel: &str) -> (i64, String) {
         match self.next().await {
             Kind::Deliver(Deliver { timeline, seq, entry: Some(deliver::Entry::Msg(msg)) }) => {
                 assert_eq!((timeline, msg.conv_seq), (format!("c:{channel}"), seq));
@@ -35,7 +35,7 @@ impl Client {
         }
     }
 
-    async fn refused(&mut self) -> Code {
+    pub(super) async fn refused(&mut self) -> Code {
         match self.next().await {
             Kind::Error(error) => Code::try_from(error.code).unwrap(),
             other => panic!("no error: {other:?}"),
@@ -44,7 +44,7 @@ impl Client {
 }
 
 /// Publishes `from` to `to`, each confirmed before the next.
-async fn publish_all(client: &mut Client, channel: &str, numbers: std::ops::RangeInclusive<i64>) {
+pub(super) async fn publish_all(client: &mut Client, channel: &str, numbers: std::ops::RangeInclusive<i64>) {
     for number in numbers {
         client.publish(channel, &format!("{channel}-{number}"), &number.to_string()).await;
         let stored = client.stored().await;
@@ -52,7 +52,7 @@ async fn publish_all(client: &mut Client, channel: &str, numbers: std::ops::Rang
     }
 }
 
-async fn hears(client: &mut Client, channel: &str, numbers: std::ops::RangeInclusive<i64>) {
+pub(super) async fn hears(client: &mut Client, channel: &str, numbers: std::ops::RangeInclusive<i64>) {
     for number in numbers {
         assert_eq!(client.posted(channel).await, (number, number.to_string()));
     }

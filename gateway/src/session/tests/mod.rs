@@ -8,6 +8,8 @@ mod messages;
 mod pace;
 mod presence;
 mod rpc;
+mod rules;
+mod volatile;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,6 +26,7 @@ use tidegate_pipeline::pusher::dial::Dialer;
 use tidegate_pipeline::pusher::link;
 use tidegate_pipeline::sequencer::Sequencer;
 use tidegate_pipeline::store::{Store, sqlite};
+use tidegate_pipeline::volatile as passing;
 use tidegate_pipeline::{log, metrics as pipeline};
 use tidegate_proto::framing::{put_frame, split_frame};
 use tidegate_proto::id::UserId;
@@ -82,6 +85,11 @@ impl World {
         let (local, receiver) = link::local(counted.link.clone());
         let own = Some((id.into(), local));
         let pusher = Pusher::new(presence.clone(), own, Dialer::default(), counted.pusher.clone());
+        let pusher = Arc::new(pusher);
+        let (passing, passer) = passing::open(settings.channels.clone(), counted.passed.clone());
+        let stop = CancellationToken::new();
+        let (passes, until) = (pusher.clone(), stop.clone());
+        tokio::spawn(async move { passer.run(&passes, &until).await });
         tokio::spawn(Sequencer::new(store.clone(), pusher, counted).run(log::Reader::Embedded(reader)));
         let signer = Signer::open_or_make(folder.path()).unwrap();
         let gateway = Gateway::new(Parts {
@@ -94,11 +102,11 @@ impl World {
             settings,
             auth: signer.auth().unwrap(),
             log: log::Log::Embedded(log),
+            passing,
             store,
             presence: presence.clone(),
             metrics,
         });
-        let stop = CancellationToken::new();
         let (services, until) = (gateway.clone(), stop.clone());
         let services = tokio::spawn(async move { services.run(receiver, until).await });
         Self { folder, signer, gateway, registry, presence, stop, services }

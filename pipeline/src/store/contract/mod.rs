@@ -4,6 +4,7 @@
 //! `server_tests!` too. A second argument says why the tests are ignored unless asked for.
 
 mod append;
+mod channels;
 mod concurrent;
 mod cursors;
 pub(super) mod database;
@@ -17,6 +18,7 @@ mod retention;
 mod writers;
 
 pub(super) use append::*;
+pub(super) use channels::*;
 pub(super) use concurrent::*;
 pub(super) use cursors::*;
 pub(super) use faults::*;
@@ -69,6 +71,8 @@ macro_rules! contract_tests {
             names_outlive_their_messages
             a_name_that_is_old_goes_with_its_message
             a_clock_ahead_does_not_stop_retention
+            channels_are_kept_by_their_rules
+            channels_are_cut_in_steps
             the_epoch_stays_until_a_new_one_is_drawn
             appenders_and_readers_beside_each_other
             a_dropped_append_leaves_nothing_half_done

@@ -7,6 +7,7 @@ use sqlx::{AssertSqlSafe, Executor as _, Row as _};
 
 use super::rows::{Bound, Many};
 use crate::store::Bounds;
+use crate::store::server::channels::Row;
 use crate::store::server::cursors::day;
 use crate::store::server::floors::{Candidate, Part};
 use crate::store::server::retain::{Live, Name, Retain};
@@ -35,6 +36,15 @@ impl Retain for MySqlConnection {
     async fn unused_cursors(&mut self, cutoff: i64, limit: usize) -> Result<Vec<(String, String)>> {
         let query = sqlx::query(UNUSED_CURSORS).bind(day(cutoff)).bind(cutoff).bind(limit as i64);
         query.fetch_all(self).await?.iter().map(|row| Ok((text(row, 0)?, text(row, 1)?))).collect()
+    }
+
+    async fn channels(&mut self, after: &str, limit: usize) -> Result<Vec<Row>> {
+        let query = sqlx::query(CHANNELS).bind(after.as_bytes()).bind(limit as i64);
+        let channel = |row: &MySqlRow| {
+            let (name, timeline, first) = (text(row, 0)?, row.try_get(1)?, row.try_get(4)?);
+            Ok(Row { name, timeline, bounds: Bounds::of_row(row.try_get(2)?, row.try_get(3)?), first })
+        };
+        query.fetch_all(self).await?.iter().map(channel).collect()
     }
 
     async fn bounds(&mut self, timelines: &[i64]) -> Result<HashMap<i64, Bounds>> {
@@ -154,6 +164,11 @@ pub(super) const EXPIRED: &str = "SELECT expire_at, message FROM expiring FORCE 
      WHERE expire_at <= ? ORDER BY expire_at, message LIMIT ?";
 pub(super) const UNUSED_CURSORS: &str = "SELECT user_id, device_id FROM cursors FORCE INDEX (cursors_by_day) \
      WHERE used_day <= ? AND used_at < ? ORDER BY used_day LIMIT ?";
+pub(super) const CHANNELS: &str = "SELECT h.name, h.id, h.head, h.floor, coalesce(m.send_time, 0) \
+     FROM heads h FORCE INDEX (PRIMARY) \
+     LEFT JOIN entries e FORCE INDEX (PRIMARY) ON e.timeline = h.id AND e.seq = h.floor \
+     LEFT JOIN messages m FORCE INDEX (PRIMARY) ON m.id = e.message \
+     WHERE h.name > ? AND h.name < 'c;' ORDER BY h.name LIMIT ?";
 pub(super) const LOCK: &str = "SELECT name FROM meta WHERE name = 'retention' FOR UPDATE SKIP LOCKED";
 pub(super) const RAISE_FLOOR: &str = "UPDATE heads FORCE INDEX (heads_by_id) SET floor = ";
 /// Statements sent together.

@@ -6,6 +6,7 @@ use sqlx::Executor as _;
 use sqlx::postgres::PgConnection;
 
 use crate::store::Bounds;
+use crate::store::server::channels::Row;
 use crate::store::server::cursors::day;
 use crate::store::server::floors::{Candidate, Part};
 use crate::store::server::retain::{Live, Name, Retain};
@@ -30,6 +31,17 @@ impl Retain for PgConnection {
 
     async fn unused_cursors(&mut self, cutoff: i64, limit: usize) -> Result<Vec<(String, String)>> {
         sqlx::query_as(UNUSED_CURSORS).bind(day(cutoff)).bind(cutoff).bind(limit as i64).fetch_all(self).await
+    }
+
+    async fn channels(&mut self, after: &str, limit: usize) -> Result<Vec<Row>> {
+        let query = sqlx::query_as::<_, (String, i64, i64, i64, i64)>(CHANNELS);
+        let row = |(name, timeline, head, floor, first)| Row {
+            name,
+            timeline,
+            bounds: Bounds::of_row(head, floor),
+            first,
+        };
+        Ok(query.bind(after).bind(limit as i64).fetch_all(self).await?.into_iter().map(row).collect())
     }
 
     async fn bounds(&mut self, timelines: &[i64]) -> Result<HashMap<i64, Bounds>> {
@@ -122,6 +134,9 @@ pub(super) const EXPIRED: &str =
     "SELECT expire_at, message FROM expiring WHERE expire_at <= $1 ORDER BY expire_at, message LIMIT $2";
 pub(super) const UNUSED_CURSORS: &str = "SELECT user_id, device_id FROM cursors \
      WHERE used_day <= $1 AND used_at < $2 ORDER BY used_day LIMIT $3";
+pub(super) const CHANNELS: &str = "SELECT h.name, h.id, h.head, h.floor, coalesce(m.send_time, 0) FROM heads h \
+     LEFT JOIN entries e ON e.timeline = h.id AND e.seq = h.floor LEFT JOIN messages m ON m.id = e.message \
+     WHERE h.name > $1 AND h.name < 'c;' ORDER BY h.name LIMIT $2";
 pub(super) const BOUNDS: &str =
     "SELECT h.id, h.head, h.floor FROM unnest($1::bigint[]) AS v (id) JOIN heads h ON h.id = v.id";
 pub(super) const LOCK: &str = "SELECT 1 FROM meta WHERE name = 'retention' FOR UPDATE SKIP LOCKED";

@@ -5,6 +5,24 @@ use std::collections::{BTreeMap, HashMap};
 use crate::store::Bounds;
 use crate::store::age::Age;
 
+/// What is old, of which timeline.
+#[derive(Debug)]
+pub(in crate::store) enum Ages {
+    /// Of every one the same.
+    All(Age),
+    /// Of each its own.
+    Each(HashMap<i64, Age>),
+}
+
+impl Ages {
+    fn of(&self, timeline: i64) -> Option<Age> {
+        match self {
+            Self::All(age) => Some(*age),
+            Self::Each(ages) => ages.get(&timeline).copied(),
+        }
+    }
+}
+
 /// A part of a timeline, from its floor to below a seq.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::store) struct Part {
@@ -53,8 +71,9 @@ pub(super) fn parts(floors: &BTreeMap<i64, u64>, bounds: &HashMap<i64, Bounds>) 
 
 /// The parts cut down to what is old: writers beside each other give numbers and seqs in different orders, so below the
 /// entry of an old message there may be one of a current one. `entries` are in key order.
-pub(super) fn old_parts(parts: &[Part], entries: &[Candidate], age: Age) -> Vec<Part> {
+pub(in crate::store) fn old_parts(parts: &[Part], entries: &[Candidate], ages: &Ages) -> Vec<Part> {
     let old = |part: &Part| {
+        let age = ages.of(part.timeline)?;
         let begin = entries.partition_point(|entry| entry.timeline < part.timeline);
         let entries: Vec<_> =
             entries[begin..].iter().take_while(|entry| entry.timeline == part.timeline).collect();
@@ -112,7 +131,7 @@ mod tests {
             entry(3, 1, 950),
             entry(3, 2, 30),
         ];
-        let old = old_parts(&parts, &entries, Age::new(100, 1_000));
+        let old = old_parts(&parts, &entries, &Ages::All(Age::new(100, 1_000)));
         // Of the fourth nothing is left but its floor to raise.
         assert_eq!(old, [part(1, 3, 4), part(2, 1, 3), part(4, 5, 6)]);
     }

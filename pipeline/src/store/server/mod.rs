@@ -4,6 +4,7 @@
 //! A message's number is its batch's draw, which rises, and its place in the batch. It is drawn before the locks, so
 //! within a timeline numbers rise with the seq only about: whoever needs the order looks at the entries.
 
+pub(super) mod channels;
 pub(super) mod config;
 pub(super) mod cursors;
 pub(super) mod error;

@@ -5,7 +5,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::floors::{self, Candidate, Part};
+use super::channels::Row;
+use super::floors::{self, Ages, Candidate, Part};
 use super::pool::{Engine, Lent, Pool, within};
 use crate::store::age::{Age, Aged};
 use crate::store::places;
@@ -40,6 +41,8 @@ pub(in crate::store) trait Retain: Engine {
     async fn expired(&mut self, now_ms: i64, limit: usize) -> Result<Vec<(i64, i64)>>;
     /// The cursors last used before `cutoff`: user and device.
     async fn unused_cursors(&mut self, cutoff: i64, limit: usize) -> Result<Vec<(String, String)>>;
+    /// The timelines of channels with a greater name, the lowest first.
+    async fn channels(&mut self, after: &str, limit: usize) -> Result<Vec<Row>>;
     /// The bounds of timelines.
     async fn bounds(&mut self, timelines: &[i64]) -> Result<HashMap<i64, Bounds>>;
 
@@ -71,6 +74,8 @@ pub(in crate::store) struct Walk {
     counted: Counted,
     /// Names up to this number were old when they were looked at: they are forgotten, or will be with their message.
     name: i64,
+    /// Where the walk over the channels stands.
+    pub(super) channel: String,
 }
 
 /// The pass that counts entries. Only a new message can make a timeline's entries too many; but a writer may commit a
@@ -93,11 +98,7 @@ pub(in crate::store) async fn retain<C: Retain>(
     now_ms: i64,
     budget: usize,
 ) -> std::result::Result<Removed, StoreError> {
-    let step = Step {
-        pool,
-        budget: budget.clamp(1, MAX_STEP_ROWS),
-        remember: Age::new(retention.remember_ms, now_ms),
-    };
+    let step = Step::new(pool, budget, Age::new(retention.remember_ms, now_ms));
     let mut removed = step.empty_expired(now_ms).await?;
     if removed.is_nothing()
         && let Some(max_age_ms) = retention.max_age_ms
@@ -118,13 +119,19 @@ pub(in crate::store) async fn retain<C: Retain>(
     Ok(removed)
 }
 
-struct Step<'a, C: Engine> {
+/// What a step goes by.
+pub(super) struct Step<'a, C: Engine> {
     pool: &'a Pool<C>,
-    budget: usize,
+    /// The most rows it removes.
+    pub(super) budget: usize,
     remember: Age,
 }
 
-impl<C: Retain> Step<'_, C> {
+impl<'a, C: Retain> Step<'a, C> {
+    pub(super) fn new(pool: &'a Pool<C>, budget: usize, remember: Age) -> Self {
+        Self { pool, budget: budget.clamp(1, MAX_STEP_ROWS), remember }
+    }
+
     /// Bodies past their expire_at; the entries stay and are served as gone.
     async fn empty_expired(&self, now_ms: i64) -> std::result::Result<Removed, StoreError> {
         loop {
@@ -149,7 +156,7 @@ impl<C: Retain> Step<'_, C> {
         let old = &oldest[..age.old_prefix(oldest.iter().map(|live| live.send_time))];
         let places = old.iter().map(|live| places::required(&live.places));
         let places = places.collect::<std::result::Result<Vec<_>, _>>()?;
-        self.raise(floors::of_messages(&places, self.budget), Some(age)).await
+        self.raise(floors::of_messages(&places, self.budget), Some(&Ages::All(age))).await
     }
 
     /// The oldest entries of timelines that have too many.
@@ -195,10 +202,10 @@ impl<C: Retain> Step<'_, C> {
 
     /// Raises floors, removes the entries below them, the messages that no entry leads to any more, and the names of
     /// those if they were remembered long enough. By age, only what is old itself.
-    async fn raise(
+    pub(super) async fn raise(
         &self,
         floors: BTreeMap<i64, u64>,
-        age: Option<Age>,
+        ages: Option<&Ages>,
     ) -> std::result::Result<Removed, StoreError> {
         if floors.is_empty() {
             return Ok(Removed::default());
@@ -209,8 +216,8 @@ impl<C: Retain> Step<'_, C> {
         let mut parts = floors::parts(&floors, &bounds);
         let mut entries = within::<C, _>(lent.entries(&parts)).await?;
         entries.sort_unstable();
-        if let Some(age) = age {
-            parts = floors::old_parts(&parts, &entries, age);
+        if let Some(ages) = ages {
+            parts = floors::old_parts(&parts, &entries, ages);
             entries.retain(|entry| {
                 let part = parts.binary_search_by_key(&entry.timeline, |part| part.timeline);
                 part.is_ok_and(|place| entry.seq < parts[place].below)

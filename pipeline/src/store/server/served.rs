@@ -5,10 +5,12 @@ use std::sync::Arc;
 
 use sqlx::Connection;
 
+use super::channels::retain_channels;
 use super::cursors::{CURSORS_AT_ONCE, merged};
 use super::guard::{Guard, GuardError, Hold, Sharing};
 use super::pool::{Engine, Pool, within};
 use super::retain::{Retain, Walk, retain};
+use crate::channels::Rules;
 use crate::store::{CursorUpdate, Removed, Retention, StoreError};
 
 /// The store on a server. Cheap to clone.
@@ -111,6 +113,20 @@ impl<C: Connection> Store<C> {
     {
         let mut walk = self.walk.lock().await;
         retain(&self.pool, &mut walk, policy, now_ms, budget).await
+    }
+
+    /// See [`crate::store::Store::retain_channels`].
+    pub(in crate::store) async fn retain_channels(
+        &self,
+        kept: (&Rules, u64),
+        now_ms: i64,
+        budget: usize,
+    ) -> Result<Removed, StoreError>
+    where
+        C: Serve,
+    {
+        let mut walk = self.walk.lock().await;
+        retain_channels(&self.pool, &mut walk.channel, kept, now_ms, budget).await
     }
 
     /// See [`crate::store::Store::ping`].

@@ -13,6 +13,7 @@ use sqlx::query::Query;
 use sqlx::sqlite::{SqliteArguments, SqliteConnection, SqliteRow};
 
 mod append;
+mod channels;
 mod cursors;
 mod epoch;
 mod error;

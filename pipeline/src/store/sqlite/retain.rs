@@ -23,6 +23,8 @@ pub(super) struct Walk {
     /// Names up to this number were old when they were looked at: they are forgotten, or will be with their message. So
     /// what is kept for long is not looked at again and again.
     name: i64,
+    /// Where the walk over the channels stands.
+    pub(super) channel: Vec<u8>,
 }
 
 impl Store {
@@ -96,7 +98,7 @@ impl Store {
         budget: usize,
     ) -> Result<Removed, StoreError> {
         if walk.max_entries != max_entries {
-            *walk = Walk { counted: 0, max_entries, ..*walk };
+            (walk.counted, walk.max_entries) = (0, max_entries);
         }
         let mut removed = Removed::default();
         while removed.is_nothing() {
@@ -209,7 +211,7 @@ fn integers(rows: &[SqliteRow], column: usize) -> Result<Vec<i64>, StoreError> {
 }
 
 /// The most rows of a step: the writer is held for some milliseconds.
-const MAX_STEP_ROWS: usize = 2_000;
+pub(super) const MAX_STEP_ROWS: usize = 2_000;
 
 pub(super) const EXPIRED: &str = "SELECT id FROM messages \
      WHERE expire_at <> 0 AND body IS NOT NULL AND expire_at <= ? ORDER BY expire_at LIMIT ?";

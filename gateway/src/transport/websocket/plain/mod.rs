@@ -125,6 +125,8 @@ fn answer_send(said: Receipt) -> Option<Msg> {
     match status {
         ReceiptStatus::Accepted => Some(receipt(ids, said.send_time)),
         ReceiptStatus::Rejected => Some(refusal(MsgType::Receipt, ids, said.message)),
+        // Of a volatile channel: it has no place, and this is the one answer.
+        ReceiptStatus::Stored if said.conv_seq == 0 => Some(receipt(ids, said.send_time)),
         ReceiptStatus::Stored | ReceiptStatus::Unspecified => None,
     }
 }

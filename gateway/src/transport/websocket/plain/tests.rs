@@ -66,6 +66,10 @@ impl Bench {
     }
 
     fn receipt(&mut self, status: ReceiptStatus, local_id: &str) -> Option<Msg> {
+        self.receipt_at(status, local_id, i64::from(status == ReceiptStatus::Stored))
+    }
+
+    fn receipt_at(&mut self, status: ReceiptStatus, local_id: &str, conv_seq: i64) -> Option<Msg> {
         let code = if status == ReceiptStatus::Rejected { Code::Conflict } else { Code::Ok };
         self.put(frame_out(server_frame::Kind::Receipt(Receipt {
             local_id: local_id.into(),
@@ -74,6 +78,7 @@ impl Bench {
             status: status as i32,
             code: code as i32,
             message: "no".into(),
+            conv_seq,
             ..Receipt::default()
         })))
     }
@@ -136,6 +141,14 @@ fn one_receipt_a_send_at_accepted() {
     assert_eq!(bench.put(Outgoing::Stored { seq: 3, body: body("c") }), None);
     assert_eq!(bench.receipt(ReceiptStatus::Accepted, "drawn").unwrap().local_id, "drawn");
     assert_eq!(bench.put(Outgoing::Stored { seq: 4, body: body("drawn") }), None);
+}
+
+#[test]
+fn of_a_volatile_channel_stored_is_the_one_receipt() {
+    let mut bench = Bench::new();
+    bench.send("a");
+    let receipt = bench.receipt_at(ReceiptStatus::Stored, "a", 0).unwrap();
+    assert_eq!((receipt.msg_type, receipt.content_type, &*receipt.local_id), (24, 0, "a"));
 }
 
 #[test]

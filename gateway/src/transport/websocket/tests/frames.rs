@@ -156,7 +156,12 @@ async fn json_frames_and_a_text_that_is_none() {
 #[tokio::test(start_paused = true)]
 async fn the_plain_mode_says_hello_for_its_client_and_acknowledges_by_pong() {
     use tidegate_proto::id::UserId;
-    let identity = Identity { user: UserId::new("124").unwrap(), device: None, expires_at: i64::MAX };
+    let identity = Identity {
+        user: UserId::new("124").unwrap(),
+        device: None,
+        grants: Default::default(),
+        expires_at: i64::MAX,
+    };
     let form = Form::Plain { identity: identity.clone(), device: DeviceId::new("321").unwrap(), now_ms: 7 };
     let (mut server, client) = new_server(form, 1 << 16);
     let mut client = ClientBuilder::new().take_over(client);

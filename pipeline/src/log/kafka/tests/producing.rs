@@ -59,6 +59,7 @@ async fn a_producer_that_failed_for_good_is_built_anew() {
             match answer {
                 Answer::Accepted { .. } => break,
                 Answer::Rejected(refusal) => assert_eq!(refusal.code, Code::Unavailable),
+                Answer::Passed { .. } => panic!("nothing here is volatile"),
             }
             tokio::time::sleep(std::time::Duration::from_millis(20)).await;
         }

@@ -65,6 +65,7 @@ async fn every_statement_uses_its_index() {
         filled(retain::NAMES, &["70000", "50"]),
         filled(retain::EXPIRED, &["5", "50"]),
         filled(retain::UNUSED_CURSORS, &["5", "5", "50"]),
+        filled(retain::CHANNELS, &["'c:'", "50"]),
         retain::LOCK.to_owned(),
         filled(retain::RAISE_FLOOR, &[]) + "1 WHERE id = 2",
         many(&retain::BOUNDS, &["1", "2", "3"]),

@@ -38,6 +38,7 @@ async fn every_statement_uses_its_index() {
         (retain::NAMES, &["names_by_id", "messages_pkey"]),
         (retain::EXPIRED, &["expiring_pkey"]),
         (retain::UNUSED_CURSORS, &["cursors_by_day"]),
+        (retain::CHANNELS, &["heads_pkey", "entries_pkey", "messages_pkey"]),
         (retain::BOUNDS, &["heads_by_id"]),
         (retain::LOCK, &["meta_pkey"]),
         (retain::LOCK_HEADS, &["heads_by_id"]),

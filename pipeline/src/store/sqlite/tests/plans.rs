@@ -4,7 +4,7 @@ use sqlx::Row as _;
 
 use super::*;
 use crate::store::sqlite::script::rows_for_plan;
-use crate::store::sqlite::{append, cursors, floors, read, retain, written};
+use crate::store::sqlite::{append, channels, cursors, floors, read, retain, written};
 
 async fn plan(store: &Store, sql: String) -> Vec<String> {
     let explain = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}"));
@@ -28,6 +28,7 @@ async fn every_statement_uses_its_index() {
         (cursors::SAVE, 4),
         (read::HEADS, 2),
         (retain::EMPTY_MESSAGES, 1),
+        (channels::TIMES, 3),
         (floors::REMOVE_ENTRIES, 2),
         (floors::RAISE_FLOORS, 2),
         (floors::FLOORS, 1),
@@ -40,6 +41,7 @@ async fn every_statement_uses_its_index() {
         read::PAGE_BEFORE,
         read::INBOX,
         read::CONV_SEQ,
+        channels::CHANNELS,
         retain::EXPIRED,
         retain::NAMES,
         append::LAST_NUMBERS,

@@ -1,0 +1,92 @@
+//! Channels over processes: stored messages by the pipeline, volatile ones from gateway to gateway.
+
+use tidegate_client::StartAt;
+use tidegate_client::v1::Msg;
+use tokio::time::timeout;
+
+use crate::{Cluster, Device, LIMIT, Process};
+
+impl Device {
+    async fn publish(&self, channel: &str, text: &str) -> i64 {
+        let msg = Msg { channel: channel.into(), content: text.to_owned().into(), ..Msg::default() };
+        let mut sent = self.client.send(msg).await.unwrap();
+        timeout(LIMIT, sent.stored()).await.expect("an answer").unwrap().conv_seq
+    }
+
+    async fn subscribe(&self, channel: &str) {
+        let subscribed = self.client.subscribe(channel, StartAt::Head);
+        timeout(LIMIT, subscribed).await.expect("an answer").unwrap();
+    }
+}
+
+/// Subscribers on two gateways hear both kinds; `own` gateways push volatile messages by themselves.
+async fn hear(cluster: &Cluster, one: &Process, two: &Process) {
+    let (stored, volatile) = (format!("{}/news", cluster.name), format!("now/{}", cluster.name));
+    let alice = cluster.connect(one, "alice", "phone").await;
+    let mut bob = cluster.connect(two, "bob", "phone").await;
+    let mut carol = cluster.connect(one, "carol", "phone").await;
+    for device in [&bob, &carol] {
+        device.subscribe(&stored).await;
+        device.subscribe(&volatile).await;
+    }
+    // A pusher that asked for a channel's gateways before they were known asks again within a second.
+    let mut heard = String::new();
+    for n in 0.. {
+        assert_eq!(alice.publish(&volatile, &format!("hello {n}")).await, 0);
+        assert!(n < 100_000, "never heard on the other gateway");
+        heard = match bob.events.try_recv() {
+            Some(tidegate_client::Event::Message(message)) => {
+                assert_eq!(message.seq, 0);
+                String::from_utf8(message.msg.content.to_vec()).unwrap()
+            }
+            _ => continue,
+        };
+        break;
+    }
+    assert!(heard.starts_with("hello"), "{heard}");
+    assert_eq!(alice.publish(&volatile, "last").await, 0);
+    while bob.text().await != "last" {}
+    while carol.text().await != "last" {}
+    assert_eq!(alice.publish(&stored, "kept").await, 1);
+    assert_eq!((bob.text().await, carol.text().await), ("kept".to_owned(), "kept".to_owned()));
+}
+
+const RULES: &str = r#"channels=[{pattern="now/*", stored=false}]"#;
+
+#[tokio::test]
+#[ignore = "needs Redis and PostgreSQL: scripts/test services"]
+async fn volatile_messages_cross_two_processes() {
+    let mut cluster = Cluster::new(false).await;
+    cluster.settings.push(RULES.to_owned());
+    let (one, two) = (cluster.gateway("serve", "one").await, cluster.gateway("serve", "two").await);
+    hear(&cluster, &one, &two).await;
+    for process in [one, two] {
+        process.terminate();
+        assert_eq!(process.ended().await, Some(0));
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs Kafka, Redis and PostgreSQL: scripts/test services"]
+async fn volatile_messages_pass_from_gateway_to_gateway_while_no_pipeline_runs() {
+    let mut cluster = Cluster::new(true).await;
+    cluster.settings.push(RULES.to_owned());
+    let (one, two) = (cluster.gateway("gateway", "one").await, cluster.gateway("gateway", "two").await);
+    let volatile = format!("now/{}", cluster.name);
+    let alice = cluster.connect(&one, "alice", "desk").await;
+    let mut bob = cluster.connect(&two, "bob", "desk").await;
+    bob.subscribe(&volatile).await;
+    alice.publish(&volatile, "nobody puts anything in order").await;
+    assert_eq!(bob.text().await, "nobody puts anything in order");
+    // By a link of the gateway's own, and to nobody who has no subscriber.
+    one.shows("tidegate_link_messages_total{gateway=\"two\"} 1").await;
+    one.shows("tidegate_messages_total{stage=\"passed\"} 1").await;
+
+    let pipeline = cluster.pipeline("pipeline").await;
+    pipeline.shows("tidegate_kafka_partitions_held 4").await;
+    hear(&cluster, &one, &two).await;
+    for process in [one, two, pipeline] {
+        process.terminate();
+        assert_eq!(process.ended().await, Some(0));
+    }
+}
