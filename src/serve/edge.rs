@@ -99,13 +99,14 @@ impl Edge {
         self.certificates.current()
     }
 
-    /// Serves clients.
-    pub(super) fn listen(
+    /// Serves clients, once the others know of the gateway.
+    pub(super) async fn listen(
         &mut self,
         config: &Config,
         clients: Clients,
         tasks: &mut Tasks,
     ) -> anyhow::Result<()> {
+        self.gateway.known().await;
         let origins = origins(config, &clients)?;
         let admission = self.admission(&config.limits);
         let Clients { plain, secure, udp } = clients;

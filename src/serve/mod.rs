@@ -50,7 +50,7 @@ pub(crate) async fn run(config: &Config, role: Role) -> anyhow::Result<()> {
     let process = Box::pin(Process::assemble(config, role, &bound)).await?;
     bound.log();
     let (version, id) = (env!("CARGO_PKG_VERSION"), process.id.clone());
-    let mut running = process.listen(config, bound)?;
+    let mut running = process.listen(config, bound).await?;
     info!(version, role = role.name(), id = &*id, took_ms = ms(began.elapsed()), "serving");
     let reason = running.tasks.until_told(&mut signals).await?;
     info!(reason, sessions = running.live(), served_ms = ms(began.elapsed()), "stopping");
@@ -137,14 +137,14 @@ impl Process {
         Ok(Self { id, role, store, log, edge, instance, operator, server, tasks })
     }
 
-    fn listen(self, config: &Config, bound: Bound) -> anyhow::Result<Running> {
+    async fn listen(self, config: &Config, bound: Bound) -> anyhow::Result<Running> {
         let Self { id, role, store, log, mut edge, instance, operator, server, mut tasks } = self;
         let identity = edge.as_ref().map(Edge::certificate);
         bound.announce(config, role, &id, identity.as_deref());
         operator::listen(operator, bound.admin, &mut tasks);
         let health = rpc::listen(server, bound.grpc, &mut tasks);
         if let Some(edge) = &mut edge {
-            edge.listen(config, bound.clients, &mut tasks)?;
+            edge.listen(config, bound.clients, &mut tasks).await?;
         }
         if let Some(instance) = instance.clone() {
             let stop = tasks.services.clone();

@@ -208,12 +208,16 @@ impl Process {
 
     /// Waits until the metrics have the line.
     async fn shows(&self, line: &str) {
+        let name = line.split(' ').next().unwrap_or_default();
+        let mut last = String::new();
         let shown = async {
-            while !self.metrics().await.lines().any(|shown| shown == line) {
-                tokio::task::yield_now().await;
+            while last != line {
+                let metrics = self.metrics().await;
+                last = metrics.lines().find(|shown| shown.starts_with(name)).unwrap_or_default().to_owned();
             }
         };
-        timeout(LIMIT, shown).await.unwrap_or_else(|_| panic!("{line} is never shown"));
+        let shown = timeout(LIMIT, shown).await;
+        shown.unwrap_or_else(|_| panic!("{line} is never shown, but: {last}"));
     }
 
     fn terminate(&self) {

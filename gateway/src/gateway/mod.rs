@@ -10,7 +10,7 @@ pub(crate) mod registrations;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tidegate_pipeline::log::Log;
 use tidegate_pipeline::presence::Presence;
@@ -21,7 +21,8 @@ use tidegate_pipeline::store::Store;
 use tidegate_pipeline::submit::Submitter;
 use tidegate_pipeline::volatile::Passing;
 use tidegate_proto::v1::CloseCode;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, Semaphore, SetOnce};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -79,6 +80,10 @@ pub(crate) struct Shared {
     pub(crate) registrations: registrations::Registrations,
     incarnation: AtomicU64,
     redrawn: Notify,
+    /// The first lease has begun: before, what is registered counts for nobody.
+    leased: SetOnce<()>,
+    /// What other gateways tell this one is heard.
+    hears: SetOnce<()>,
     pub(crate) heads: heads::Fresh,
     next_session: AtomicU64,
     sessions: TaskTracker,
@@ -102,6 +107,8 @@ impl Gateway {
             registrations: registrations::Registrations::default(),
             incarnation: AtomicU64::new(draw_incarnation()),
             redrawn: Notify::new(),
+            leased: SetOnce::new(),
+            hears: SetOnce::new(),
             heads: heads::Fresh::default(),
             next_session: AtomicU64::new(1),
             sessions: TaskTracker::new(),
@@ -137,6 +144,14 @@ impl Gateway {
         };
         self.0.hub.notify_all(notice);
         self.0.sessions.wait().await;
+    }
+
+    /// Waits until the others find this gateway by presence and it hears them, while [`Gateway::run`] runs. Not for long:
+    /// while presence does not answer, sessions are served and registered later.
+    pub async fn known(&self) {
+        let known = async { tokio::join!(self.0.leased.wait(), self.0.hears.wait()) };
+        // Whoever waits in vain goes on.
+        let _ = timeout(KNOWN_LIMIT, known).await;
     }
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {
@@ -223,3 +238,6 @@ pub(crate) fn now_ms() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
+
+/// How long a start waits for presence.
+const KNOWN_LIMIT: Duration = Duration::from_secs(2);

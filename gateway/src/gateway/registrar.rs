@@ -71,6 +71,8 @@ impl Holder for Shared {
     }
 
     fn begun(&self) {
+        // Only the first time.
+        let _ = self.leased.set(());
         self.registrations.register_all(Some(self.incarnation()));
         self.channels.show_all();
         self.heads.check_all();
@@ -204,15 +206,19 @@ impl Drop for Dropping<'_> {
 async fn hear(gateway: &Shared) {
     loop {
         match gateway.parts.presence.listen(&gateway.parts.id).await {
-            Ok(mut controls) => loop {
-                let (incarnation, session, notice) = match controls.next().await {
-                    Control::Displaced { incarnation, session } => (incarnation, session, replaced()),
-                    Control::Kicked { incarnation, session } => (incarnation, session, kicked()),
-                };
-                if incarnation == gateway.incarnation() {
-                    gateway.hub.notify(session, notice);
+            Ok(mut controls) => {
+                // Only the first time.
+                let _ = gateway.hears.set(());
+                loop {
+                    let (incarnation, session, notice) = match controls.next().await {
+                        Control::Displaced { incarnation, session } => (incarnation, session, replaced()),
+                        Control::Kicked { incarnation, session } => (incarnation, session, kicked()),
+                    };
+                    if incarnation == gateway.incarnation() {
+                        gateway.hub.notify(session, notice);
+                    }
                 }
-            },
+            }
             Err(error) => warn!(error = &error as &dyn std::error::Error, "other gateways are not heard"),
         }
         sleep(RETRY_AFTER).await;
