@@ -32,6 +32,8 @@ mod channels;
 mod checker;
 mod cluster;
 mod crew;
+#[path = "../shared/database.rs"]
+mod database;
 mod ledger;
 mod process;
 mod relay;

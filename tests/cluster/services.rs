@@ -5,11 +5,13 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
-use sqlx::{AssertSqlSafe, Connection as _, Executor as _};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::process::Command;
 use tokio::time::timeout;
+
+pub(crate) use crate::database::Database;
+use crate::database::{POSTGRES, administer};
 
 /// One of the servers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,24 +65,7 @@ pub(crate) async fn flush_redis() {
     assert_eq!(&answer, b"+OK\r\n+OK\r\n");
 }
 
-/// A database of a test's own, which goes with this.
-#[derive(Debug)]
-pub(crate) struct Database {
-    admin: String,
-    name: String,
-}
-
 impl Database {
-    /// A fresh one.
-    pub(crate) async fn make() -> Self {
-        let admin = env::var(POSTGRES).or_else(|_| env::var(MARIADB));
-        let admin = admin.unwrap_or_else(|_| panic!("neither {POSTGRES} nor {MARIADB} gives a URL"));
-        let name = format!("tidegate_test_{:016x}", rand::random::<u64>());
-        let database = Self { admin, name };
-        administer(&database.admin, format!("CREATE DATABASE {}", database.name)).await;
-        database
-    }
-
     /// From now on it refuses messages with this `local_id`, as it refuses numbers out of range: no further try
     /// mends that.
     pub(crate) async fn refuse_messages_called(&self, local_id: &str) {
@@ -95,43 +80,11 @@ impl Database {
             "CREATE TRIGGER refuse BEFORE INSERT ON names FOR EACH ROW IF NEW.local_id = '{local_id}' THEN \
              SIGNAL SQLSTATE '22003' SET MESSAGE_TEXT = 'not here'; END IF"
         );
-        let statements = if self.admin.starts_with("postgres") { postgres.to_vec() } else { vec![mysql] };
+        let statements = if self.url().starts_with("postgres") { postgres.to_vec() } else { vec![mysql] };
         for sql in statements {
             administer(&self.url(), sql).await;
         }
     }
-
-    /// Where it is.
-    pub(crate) fn url(&self) -> String {
-        let (server, _) = self.admin.rsplit_once('/').unwrap();
-        format!("{server}/{}", self.name)
-    }
-}
-
-impl Drop for Database {
-    fn drop(&mut self) {
-        let force = if self.admin.starts_with("postgres") { " WITH (FORCE)" } else { "" };
-        let sql = format!("DROP DATABASE {}{force}", self.name);
-        // On a thread of its own: `drop` cannot wait.
-        let work = || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            runtime.block_on(administer(&self.admin, sql));
-        };
-        let dropped = std::thread::scope(|scope| scope.spawn(work).join());
-        // A test that has failed may have left the server stopped.
-        assert!(dropped.is_ok() || std::thread::panicking(), "the database is dropped");
-    }
-}
-
-async fn administer(url: &str, sql: String) {
-    let work = async {
-        if url.starts_with("postgres") {
-            sqlx::PgConnection::connect(url).await?.execute(AssertSqlSafe(sql)).await.map(drop)
-        } else {
-            sqlx::MySqlConnection::connect(url).await?.execute(AssertSqlSafe(sql)).await.map(drop)
-        }
-    };
-    timeout(STEP_LIMIT, work).await.expect("an answer").unwrap();
 }
 
 fn address(variable: &str) -> String {
@@ -140,7 +93,5 @@ fn address(variable: &str) -> String {
     })
 }
 
-const POSTGRES: &str = "TIDEGATE_TEST_POSTGRES";
-const MARIADB: &str = "TIDEGATE_TEST_MARIADB";
 /// Kafka's start takes the longest.
 const STEP_LIMIT: Duration = Duration::from_secs(180);

@@ -1,7 +1,8 @@
 //! End to end: the real program, started on free ports in a folder of its own, and clients over each transport.
 //!
-//! A scenario is one function over a transport; [`over_each_transport`] makes three tests of it. Limits of time only end
-//! a hang; every second client of a server has lanes. Those that take minutes are ignored: `scripts/test faults` runs
+//! A scenario is one function over a transport; [`over_each_transport`] makes three tests of it. With
+//! `TIDEGATE_TEST_FORM=split` the server is a gateway and a pipeline on real Kafka, Redis and SQL in place of one
+//! process: `scripts/test services` runs so what does not look into that process. Limits of time only end a hang; every second client of a server has lanes. Those that take minutes are ignored: `scripts/test faults` runs
 //! them, built for release. To see one test's server log, let the test fail: it is printed then.
 
 #![cfg(unix)]
@@ -26,8 +27,11 @@ macro_rules! tests_over {
     };
 }
 
+mod behind;
 #[path = "../shared/collector.rs"]
 mod collector;
+#[path = "../shared/database.rs"]
+mod database;
 mod nat;
 mod peer;
 mod server;

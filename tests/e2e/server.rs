@@ -18,7 +18,9 @@ use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 use tokio::time::timeout;
 
-/// A server with its data. Dropped, it is killed and its data are removed.
+use crate::behind::Behind;
+
+/// A server with its data: everything in one process, or a gateway and what stands behind it. Dropped, it is killed and its data are removed.
 pub(crate) struct Server {
     folder: TempDir,
     /// What starts the program in place of itself, with its path and arguments added.
@@ -26,6 +28,7 @@ pub(crate) struct Server {
     settings: Vec<String>,
     host: String,
     process: Option<Process>,
+    behind: Option<Behind>,
     /// QUIC, WebTransport, wss.
     pub(crate) secure: SocketAddr,
     /// ws.
@@ -54,13 +57,16 @@ impl Server {
     pub(crate) async fn start_with(launcher: &[&str], settings: &[&str]) -> Self {
         let rates = ["limits.messages_per_second=1000000", "limits.messages_burst=1000000"];
         let folder = tempfile::tempdir().unwrap();
+        let behind = Behind::as_told().await;
+        let form = behind.as_ref().map(Behind::settings).unwrap_or_default();
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
         let mut server = Self {
             folder,
             launcher: launcher.iter().copied().map(str::to_owned).collect(),
-            settings: rates.iter().chain(settings).copied().map(str::to_owned).collect(),
+            settings: rates.iter().chain(settings).copied().map(str::to_owned).chain(form).collect(),
             host: own_host(),
             process: None,
+            behind,
             secure: nowhere,
             plain: nowhere,
             admin: None,
@@ -74,19 +80,22 @@ impl Server {
     /// Starts it on the same data, and on the same ports where it had some.
     pub(crate) async fn start_again(&mut self) {
         assert!(self.process.is_none(), "it runs");
-        let log = File::options().create(true).append(true).open(self.log_path()).unwrap();
-        let mut command = self.launch();
-        let listen = [
-            format!("listen.quic={}:{}", self.host, self.secure.port()),
-            format!("listen.http={}:{}", self.host, self.plain.port()),
-            "listen.admin=[]".to_owned(),
-            "listen.grpc=[]".to_owned(),
-        ];
-        for setting in listen.iter().chain(&self.settings) {
-            command.args(["--set", setting]);
+        let grpc = if self.behind.is_some() { "127.0.0.1:0" } else { "[]" };
+        let mut listen = vec!["listen.admin=[]".to_owned(), format!("listen.grpc={grpc}")];
+        if self.behind.is_some() {
+            let mut pipeline = self.program();
+            self.set(pipeline.arg("pipeline"), &listen);
+            pipeline.stdout(Stdio::null());
+            self.behind.as_mut().expect("the split form").start(pipeline);
         }
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
-        let mut child = command.spawn().expect("the program starts");
+        let mut command = self.launch();
+        if self.behind.is_some() {
+            command.arg("gateway");
+        }
+        listen.push(format!("listen.quic={}:{}", self.host, self.secure.port()));
+        listen.push(format!("listen.http={}:{}", self.host, self.plain.port()));
+        self.set(&mut command, &listen);
+        let mut child = command.stdout(Stdio::piped()).spawn().expect("the program starts");
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let said = timeout(START_LIMIT, read_announcement(&mut lines)).await.expect("it starts in time");
         self.process = Some(Process { child, _stdout: lines });
@@ -101,6 +110,15 @@ impl Server {
     /// The program in the server's folder, with nothing of this process's environment that it would look at.
     pub(crate) fn program(&self) -> Command {
         self.command(env!("CARGO_BIN_EXE_tidegate"))
+    }
+
+    /// Its listeners and settings, and its log.
+    fn set(&self, command: &mut Command, listen: &[String]) {
+        for setting in listen.iter().chain(&self.settings) {
+            command.args(["--set", setting]);
+        }
+        let log = File::options().create(true).append(true).open(self.log_path()).unwrap();
+        command.stdin(Stdio::null()).stderr(log);
     }
 
     fn launch(&self) -> Command {
@@ -120,8 +138,11 @@ impl Server {
         command
     }
 
-    /// kill -9, and its end.
+    /// kill -9, and its end; in the split form that of both processes.
     pub(crate) async fn kill(&mut self) {
+        if let Some(behind) = &mut self.behind {
+            behind.kill().await;
+        }
         let mut process = self.process.take().expect("it runs");
         timeout(STOP_LIMIT, process.child.kill()).await.expect("it dies in time").unwrap();
     }
@@ -255,4 +276,4 @@ fn own_host() -> String {
 }
 
 const START_LIMIT: Duration = Duration::from_secs(60);
-const STOP_LIMIT: Duration = Duration::from_secs(60);
+pub(crate) const STOP_LIMIT: Duration = Duration::from_secs(60);
