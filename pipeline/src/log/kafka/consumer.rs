@@ -20,6 +20,7 @@ use rdkafka::{Message as _, Offset, Statistics, TopicPartitionList};
 use tracing::{debug, error, info, warn};
 
 use super::OpenError;
+use super::brokers::Brokers;
 use super::noise;
 use super::partition::Partition;
 use super::reader::Shared;
@@ -29,6 +30,7 @@ use crate::seldom::Seldom;
 /// What librdkafka calls back.
 pub(super) struct Context {
     shared: Arc<Shared>,
+    brokers: Brokers,
     changes: Mutex<VecDeque<Change>>,
     /// Partitions are let go at once: the consumer is being closed.
     closing: AtomicBool,
@@ -45,14 +47,15 @@ enum Change {
 
 /// Joins the group, on a thread that ends some time after `shared.stop`.
 pub(super) fn start(settings: &Settings, shared: Arc<Shared>) -> Result<(), OpenError> {
+    let config = config(settings)?;
     let context = Context {
         shared: shared.clone(),
+        brokers: Brokers::of(&config),
         changes: Mutex::default(),
         closing: AtomicBool::new(false),
         trouble: Seldom::default(),
     };
-    let consumer: BaseConsumer<_> =
-        config(settings)?.create_with_context(context).map_err(OpenError::Client)?;
+    let consumer: BaseConsumer<_> = config.create_with_context(context).map_err(OpenError::Client)?;
     consumer.subscribe(&[&shared.topic]).map_err(OpenError::Client)?;
     let consumer = Arc::new(consumer);
     *shared.consumer.lock() = Some(consumer.clone());
@@ -122,6 +125,7 @@ impl Worker {
             }
             Some(Err(error)) => noise::trouble(&self.consumer.context().trouble, &error, "consumer"),
         }
+        self.consumer.context().brokers.restore(self.consumer.client());
         loop {
             let change = self.consumer.context().changes.lock().pop_front();
             let Some(change) = change else { break };
@@ -273,8 +277,9 @@ impl ClientContext for Context {
         noise::trouble(&self.trouble, &error, reason);
     }
 
-    /// Comes once a second: the lag.
+    /// Comes once a second: the brokers and the lag.
     fn stats(&self, statistics: Statistics) {
+        self.brokers.note(&statistics);
         let Some(topic) = statistics.topics.get(&self.shared.topic) else { return };
         let partitions = self.shared.partitions.lock();
         let lag = partitions.values().filter_map(|partition| {

@@ -3,6 +3,7 @@
 //! The key of a record is its conversation, so a conversation stays in one partition, and there in order.
 
 mod asker;
+mod brokers;
 mod codec;
 mod consumer;
 pub mod dead;

@@ -9,18 +9,19 @@ use std::time::Duration;
 use std::{fmt, mem, thread};
 
 use parking_lot::RwLock;
-use rdkafka::ClientConfig;
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _, ProducerContext};
+use rdkafka::{ClientConfig, Statistics};
 use tidegate_proto::Refusal;
 use tidegate_proto::v1::Code;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError};
 use tokio::time::timeout;
 use tracing::{error, warn};
 
+use super::brokers::Brokers;
 use super::metrics::Metrics;
 use super::noise;
 use super::settings::{Settings, SettingsError};
@@ -47,8 +48,9 @@ struct Shared {
 }
 
 /// What the callbacks know.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
+    brokers: Brokers,
     unanswered: AtomicUsize,
     /// The producer can do nothing more.
     broken: AtomicBool,
@@ -68,7 +70,13 @@ struct Waiting {
 /// Opens the log; Kafka need not be there yet.
 pub(super) fn open(settings: &Settings, metrics: &Metrics) -> Result<Log, OpenError> {
     let config = config(settings)?;
-    let state = Arc::new(State { metrics: metrics.clone(), ..State::default() });
+    let state = Arc::new(State {
+        brokers: Brokers::of(&config),
+        unanswered: AtomicUsize::new(0),
+        broken: AtomicBool::new(false),
+        metrics: metrics.clone(),
+        trouble: Seldom::default(),
+    });
     let producer = build(&config, &state).map_err(OpenError::Client)?;
     let shared = Arc::new(Shared {
         topic: settings.topic.clone(),
@@ -159,7 +167,10 @@ impl Shared {
     /// Has the callbacks run and builds the producer anew when it can do nothing more; ends after the log is closed.
     fn keep(&self) {
         while !self.closing.load(Ordering::Relaxed) {
-            self.producer.read().poll(POLL);
+            let producer = self.producer.read();
+            producer.poll(POLL);
+            self.state.brokers.restore(producer.client());
+            drop(producer);
             if self.state.broken.load(Ordering::Relaxed) {
                 self.rebuild();
             }
@@ -224,6 +235,10 @@ impl ClientContext for Context {
         noise::line(level, facility, message);
     }
 
+    fn stats(&self, statistics: Statistics) {
+        self.0.brokers.note(&statistics);
+    }
+
     fn error(&self, error: KafkaError, reason: &str) {
         if error.rdkafka_error_code() == Some(RDKafkaErrorCode::Fatal) {
             if !self.0.broken.swap(true, Ordering::Relaxed) {
@@ -275,6 +290,7 @@ const PRODUCER: &[(&str, &str)] = &[
     ("message.timeout.ms", "0"),
     ("compression.type", "lz4"),
     ("linger.ms", "0"),
+    ("statistics.interval.ms", "1000"),
     // The one that Kafka's own clients have: another one would move conversations to other partitions.
     ("partitioner", "murmur2"),
 ];

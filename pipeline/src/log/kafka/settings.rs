@@ -162,6 +162,7 @@ const OURS: &[&str] = &[
     "queue.buffering.max.messages",
     "request.required.acks",
     "session.timeout.ms",
+    "statistics.interval.ms",
     "transactional.id",
 ];
 const MAX_PARTITIONS: u32 = 10_000;

@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use rdkafka::ClientConfig;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Header, Message as _, OwnedHeaders};
-use rdkafka::producer::{FutureProducer, FutureRecord, Producer as _};
+use rdkafka::producer::{FutureProducer, FutureRecord};
 
 use super::metrics::REFUSED;
 use super::settings::{Settings, SettingsError};
@@ -95,9 +95,7 @@ impl Writer {
     /// Returns when Kafka has the letter. One whose value it finds too large is written with the value's beginning.
     pub(super) async fn write(&self, letter: &Letter) -> Result<(), KafkaError> {
         match self.send(letter, letter.value.len()).await {
-            Err(error) if error.rdkafka_error_code() == Some(RDKafkaErrorCode::MessageSizeTooLarge) => {
-                self.send(letter, CUT_BYTES).await
-            }
+            Err(error) if is_too_large(&error) => self.send(letter, CUT_BYTES).await,
             result => result,
         }
     }
@@ -118,15 +116,16 @@ impl Writer {
             headers = header(headers, TRACE, trace.as_bytes());
         }
         let record = FutureRecord::to(&self.topic).key(&letter.key[..]).payload(value).headers(headers);
-        producer.send(record, SEND_LIMIT).await.map(|_| ()).map_err(|(error, _)| error)
+        let sent = producer.send(record, SEND_LIMIT).await.map(|_| ()).map_err(|(error, _)| error);
+        if sent.as_ref().is_err_and(|error| !is_too_large(error)) {
+            // One that has failed for good, or has no brokers any more (`brokers.rs`), would fail again.
+            *self.producer.lock() = None;
+        }
+        sent
     }
 
     fn producer(&self) -> Result<FutureProducer, KafkaError> {
         let mut producer = self.producer.lock();
-        // A producer that has failed for good is of no use.
-        if producer.as_ref().is_some_and(has_failed) {
-            *producer = None;
-        }
         if let Some(producer) = &*producer {
             return Ok(producer.clone());
         }
@@ -134,8 +133,8 @@ impl Writer {
     }
 }
 
-fn has_failed(producer: &FutureProducer) -> bool {
-    producer.client().fatal_error().is_some()
+fn is_too_large(error: &KafkaError) -> bool {
+    error.rdkafka_error_code() == Some(RDKafkaErrorCode::MessageSizeTooLarge)
 }
 
 fn writer_config(settings: &Settings) -> Result<ClientConfig, SettingsError> {
