@@ -2,8 +2,9 @@
 //!
 //! A scenario is one function over a transport; [`over_each_transport`] makes three tests of it. With
 //! `TIDEGATE_TEST_FORM=split` the server is a gateway and a pipeline on real Kafka, Redis and SQL in place of one
-//! process: `scripts/test services` runs so what does not look into that process. Limits of time only end a hang; every second client of a server has lanes. Those that take minutes are ignored: `scripts/test faults` runs
-//! them, built for release. To see one test's server log, let the test fail: it is printed then.
+//! process: `scripts/test services` runs so what does not look into that process. Limits of time only end a hang; every
+//! second client of a server has lanes. Those that take minutes are ignored: `scripts/test faults` runs them, built for
+//! release. To see one test's server log, let the test fail: it is printed then.
 
 #![cfg(unix)]
 #![expect(clippy::unwrap_used, reason = "in a test it is the verdict")]
