@@ -115,7 +115,12 @@ async fn start_recipients(server: &Server) -> Vec<Received> {
 async fn start_subscribers(server: &Server) -> Vec<Received> {
     let mut received = Vec::new();
     for (user, transport, lanes) in RECIPIENTS {
-        let config = server.config(transport, &format!("{user}-2"), "subscriber").lanes(lanes);
+        let config = server
+            .config(transport, &format!("{user}-2"), "subscriber")
+            .lanes(lanes)
+            // Over QUIC who only listens finds out by this that the server was killed. In the usual 25 s more is
+            // published than a channel keeps.
+            .heartbeat(Duration::from_secs(2), Duration::from_secs(3));
         let peer = Peer::connect_by(config).await;
         within(peer.client.subscribe(CHANNEL, StartAt::Floor)).await.unwrap();
         received.push(start_recipient(peer));
