@@ -88,13 +88,15 @@ impl Shown {
     /// An idle channel is kept for so long.
     fn due(&self, incarnation: u64, now: Instant, kept_for: Duration) -> Due {
         let written = self.written.filter(|written| written.incarnation == incarnation);
+        let is_number_old =
+            |written: Written| written.subscribers != self.subscribers && now >= written.at + COUNT_EVERY;
         match (self.empty_since, written) {
             (Some(since), _) if now >= since + kept_for => Due::Drop,
+            (_, Some(written)) if is_number_old(written) => Due::Show,
             (Some(_), _) => Due::Later,
             (None, None) => Due::Show,
             (None, Some(_)) if self.again => Due::Show,
             (None, Some(written)) if written.subscribers == self.subscribers => Due::Nothing,
-            (None, Some(written)) if now >= written.at + COUNT_EVERY => Due::Show,
             (None, Some(_)) => Due::Later,
         }
     }
@@ -260,7 +262,8 @@ impl Channels {
             }
             Due::Drop => presence.drop_interest(channel, &interest).await.map(|()| self.dropped(channel)),
         };
-        if due == Due::Later || result.is_err() {
+        let is_to_be_dropped = due == Due::Show && subscribers == 0;
+        if due == Due::Later || is_to_be_dropped || result.is_err() {
             self.unsettled.lock().insert(channel.clone());
         }
         result
@@ -312,6 +315,9 @@ mod tests {
         assert_eq!(due(&shown, COUNT_EVERY, start), Due::Show);
 
         shown.subscribers_changed(0, start);
+        assert_eq!(due(&shown, Duration::ZERO, start), Due::Later);
+        assert_eq!(due(&shown, COUNT_EVERY, start), Due::Show, "that it is none is a number too");
+        shown.written = Some(Written { incarnation: 7, subscribers: 0, at: start + COUNT_EVERY });
         assert_eq!(due(&shown, KEPT_FOR / 2, start), Due::Later);
         assert_eq!(due(&shown, KEPT_FOR, start), Due::Drop);
         shown.subscribers_changed(1, start);

@@ -50,6 +50,23 @@ test.each(TRANSPORTS)("over %s each gateway serves the page, and people at diffe
   expect(errors).toEqual([]);
 });
 
+test.each(TRANSPORTS)("over %s people at different gateways talk in a channel and see how many they are", async (name) => {
+  const context = await contextFor(name);
+  const [alice, bob] = await pair(context, `${name}-channel`, "gateway-1", "gateway-2");
+  const channel = `room/${name}`;
+  for (const [tab, at] of [[alice, "gateway-1"], [bob, "gateway-2"]] as const) {
+    await tab.isConnected(name);
+    await tab.isAt(at);
+    await tab.join(channel);
+  }
+  for (const tab of [alice, bob]) await tab.counts(channel, 2);
+  await expectSame([alice, bob], await chat(alice, bob, channel));
+  await picture(alice, `${name}-channel`);
+  await bob.page.close();
+  await alice.counts(channel, 1);
+  expect(errors).toEqual([]);
+});
+
 test.each(TRANSPORTS)("over %s a gateway that is killed moves its users without loss", async (name) => {
   await moves(name, "gateway-2", "kill");
 });
