@@ -82,14 +82,11 @@ impl Server {
         assert!(self.process.is_none(), "it runs");
         let grpc = if self.behind.is_some() { "127.0.0.1:0" } else { "[]" };
         let mut listen = vec!["listen.admin=[]".to_owned(), format!("listen.grpc={grpc}")];
-        if self.behind.is_some() {
-            let mut pipeline = self.program();
-            self.set(pipeline.arg("pipeline"), &listen);
-            pipeline.stdout(Stdio::null());
-            self.behind.as_mut().expect("the split form").start(pipeline);
-        }
+        let mut pipeline = self.program();
+        self.set(pipeline.arg("pipeline").stdout(Stdio::null()), &listen);
         let mut command = self.launch();
-        if self.behind.is_some() {
+        if let Some(behind) = &mut self.behind {
+            behind.start(pipeline);
             command.arg("gateway");
         }
         listen.push(format!("listen.quic={}:{}", self.host, self.secure.port()));
