@@ -228,45 +228,63 @@ impl Channels {
         kept_for: Duration,
     ) -> Result<(), Unreachable> {
         let incarnation = gateway.incarnation();
-        let (due, subscribers, is_new) = {
+        let (due, subscribers, before) = {
             let mut shard = self.shard(channel).lock();
             let Some(entry) = shard.get_mut(channel) else { return Ok(()) };
             let shown = &mut entry.shown;
             let due = shown.due(incarnation, Instant::now(), kept_for);
-            let is_new = !shown.is_known(incarnation);
+            let before = shown.written.map(|written| written.incarnation);
             match due {
                 // From here on a new subscriber waits until it is written again.
                 Due::Drop => shown.written = None,
                 Due::Show => shown.begin_write(),
                 Due::Nothing | Due::Later => {}
             }
-            (due, shown.subscribers, is_new)
+            (due, shown.subscribers, before)
         };
-        let presence = &gateway.parts.presence;
         let interest = Interest { gateway: gateway.parts.id.clone(), incarnation, subscribers };
         let result = match due {
             Due::Nothing => return Ok(()),
             Due::Later => Ok(()),
-            Due::Show => {
-                let shown = presence.show_interest(channel, &interest).await;
-                let at = Instant::now();
-                let written = shown.is_ok().then_some(Written { incarnation, subscribers, at });
-                if let Some(entry) = self.shard(channel).lock().get_mut(channel) {
-                    entry.shown.end_write(written);
-                }
-                if shown.is_ok() && is_new && !gateway.parts.settings.channels.is_volatile(channel) {
-                    // A push may still have gone by what the pusher knew before.
-                    gateway.heads.registered(Timeline::channel(channel));
-                }
-                shown
+            Due::Show => self.show(gateway, channel, &interest, before).await,
+            Due::Drop => {
+                let dropped = gateway.parts.presence.drop_interest(channel, &interest).await;
+                dropped.map(|()| self.dropped(channel))
             }
-            Due::Drop => presence.drop_interest(channel, &interest).await.map(|()| self.dropped(channel)),
         };
         let is_to_be_dropped = due == Due::Show && subscribers == 0;
         if due == Due::Later || is_to_be_dropped || result.is_err() {
             self.unsettled.lock().insert(channel.clone());
         }
         result
+    }
+
+    /// Writes an interest that was written `before` under that incarnation, if at all.
+    async fn show(
+        &self,
+        gateway: &Shared,
+        channel: &ChannelName,
+        interest: &Interest,
+        before: Option<u64>,
+    ) -> Result<(), Unreachable> {
+        let result = gateway.parts.presence.show_interest(channel, interest).await;
+        let Interest { incarnation, subscribers, .. } = *interest;
+        let at = Instant::now();
+        let written = result.is_ok().then_some(Written { incarnation, subscribers, at });
+        if let Some(entry) = self.shard(channel).lock().get_mut(channel) {
+            entry.shown.end_write(written);
+        }
+        result?;
+        if before == Some(incarnation) || gateway.parts.settings.channels.is_volatile(channel) {
+            return Ok(());
+        }
+        // A push may still have gone by what the pusher knew before.
+        gateway.heads.registered(Timeline::channel(channel));
+        if before.is_some() {
+            // With its lease the gateway lost the interest: nothing was pushed until now.
+            gateway.heads.check_all();
+        }
+        Ok(())
     }
 
     fn dropped(&self, channel: &ChannelName) {

@@ -223,6 +223,8 @@ async fn presence_knows_of_a_subscriber_and_again_when_its_lease_was_lost() {
     assert_eq!((shown.len(), shown[0].incarnation, shown[0].subscribers), (1, incarnation, 1));
 
     world.presence.drop_interest(&channel, &shown[0]).await.unwrap();
+    let (mut bob, _) = world.connect("bob", "phone").await;
+    publish_all(&mut bob, "news", 1..=3).await;
     world.gateway.shared().draw_incarnation();
     world.gateway.shared().channels.show_all();
     let until = tokio::time::Instant::now() + LIMIT;
@@ -230,9 +232,8 @@ async fn presence_knows_of_a_subscriber_and_again_when_its_lease_was_lost() {
         assert!(tokio::time::Instant::now() < until, "not shown again");
         tokio::task::yield_now().await;
     }
-    let (mut bob, _) = world.connect("bob", "phone").await;
-    publish_all(&mut bob, "news", 1..=3).await;
-    hears(&mut alice, "news", 1..=3).await;
+    publish_all(&mut bob, "news", 4..=6).await;
+    hears(&mut alice, "news", 1..=6).await;
 }
 
 #[tokio::test]
