@@ -80,12 +80,14 @@ export class Tab {
     await this.page.locator("#chat-title").getByText(channel, { exact: true }).waitFor({ timeout: LIMIT_MS });
   }
 
-  /** Joins a channel by its name. */
+  /** Joins a channel by its name; what is said then is said there. */
   async join(channel: string): Promise<void> {
     if (await this.page.isHidden("#join-toggle")) await this.page.click("#back");
     await this.page.click("#join-toggle");
     await this.page.fill("#channel", channel);
     await this.page.press("#channel", "Enter");
+    // The page follows its address a moment later.
+    await this.page.waitForSelector("#join-form", { state: "hidden", timeout: LIMIT_MS });
   }
 
   /** The channels of the list, from top to bottom. */
