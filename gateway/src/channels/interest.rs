@@ -118,16 +118,17 @@ impl Channels {
         stop.run_until_cancelled(look).await;
     }
 
-    /// Waits until pushers know that these channels have subscribers here. Not for long: while presence does not answer,
-    /// what they get is found by the checks of heads.
-    pub(crate) async fn known(&self, channels: &[ChannelName], incarnation: u64) {
+    /// Waits until pushers know that these channels have subscribers here. Not for long, and not while presence does not
+    /// answer: then what they get is found by the checks of heads.
+    pub(crate) async fn known(&self, gateway: &Shared, channels: &[ChannelName]) {
+        let incarnation = gateway.incarnation();
         let is_known = |channel: &ChannelName| {
             self.shard(channel).lock().get(channel).is_none_or(|entry| entry.shown.is_known(incarnation))
         };
         let all = async {
             loop {
                 let settled = self.settled.notified();
-                if channels.iter().all(is_known) {
+                if !gateway.parts.presence.answers() || channels.iter().all(is_known) {
                     return;
                 }
                 settled.await;
@@ -150,7 +151,7 @@ impl Channels {
             is_old
         };
         let asked: Vec<_> = channels.iter().filter(is_old).cloned().collect();
-        if asked.is_empty() {
+        if asked.is_empty() || !gateway.parts.presence.answers() {
             return;
         }
         let answer = timeout(COUNT_LIMIT, gateway.parts.presence.interests(&asked)).await;

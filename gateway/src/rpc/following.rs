@@ -48,7 +48,7 @@ impl Follower {
     /// Interest first, then the look at the store: what is stored after it is pushed.
     async fn first(&self) -> Result<u64, Unread> {
         let gateway = &self.gateway;
-        gateway.channels.known(&[ChannelName::everybodys()], gateway.incarnation()).await;
+        gateway.channels.known(gateway, &[ChannelName::everybodys()]).await;
         ask(&gateway.parts.store).await
     }
 

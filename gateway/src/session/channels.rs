@@ -150,7 +150,7 @@ impl<T: Transport> Session<T> {
         let gateway = self.gateway.clone();
         self.subscriptions.opening = Some(Work::new(async move {
             let channels: Vec<_> = wanted.iter().map(|(_, channel)| channel.clone()).collect();
-            gateway.channels.known(&channels, gateway.incarnation()).await;
+            gateway.channels.known(&gateway, &channels).await;
             gateway.channels.count_elsewhere(&gateway, &channels).await;
             look(&gateway, wanted).await
         }));

@@ -158,6 +158,9 @@ fn position_is_negative(from: Option<&start::From>) -> bool {
 
 /// Whether presence has confirmed the route. Without presence the session is served, and registered later.
 async fn register(gateway: &Shared, user: &UserId, device: &DeviceId, route: &Route) -> Result<bool, End> {
+    if !gateway.parts.presence.answers() {
+        return Ok(false);
+    }
     let max_devices = gateway.parts.settings.max_devices;
     match gateway.parts.presence.register(user, device, route, max_devices).await {
         Ok(Registration::Registered { displaced }) => {

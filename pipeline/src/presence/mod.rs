@@ -87,7 +87,6 @@ pub type Routes = SmallVec<[(DeviceId, Route); 2]>;
 #[error("presence does not answer")]
 pub struct Unreachable(#[from] fred::error::Error);
 
-/// What asks a server is boxed, so that a session of the form in one process does not carry its room.
 impl Presence {
     /// Writes the route of a device unless it has one of a higher attempt. At most `max_devices` devices of a user.
     /// An equal attempt of another session counts as higher: the last one to come has it.
@@ -100,7 +99,7 @@ impl Presence {
     ) -> Result<Registration, Unreachable> {
         match self {
             Self::Memory(presence) => Ok(presence.register(user, device, route, max_devices)),
-            Self::Redis(presence) => Ok(Box::pin(presence.register(user, device, route, max_devices)).await?),
+            Self::Redis(presence) => presence.ask(presence.register(user, device, route, max_devices)).await,
         }
     }
 
@@ -108,7 +107,7 @@ impl Presence {
     pub async fn drop(&self, user: &UserId, device: &DeviceId, route: &Route) -> Result<(), Unreachable> {
         match self {
             Self::Memory(presence) => presence.drop(user, device, route),
-            Self::Redis(presence) => Box::pin(presence.drop(user, device, route)).await?,
+            Self::Redis(presence) => presence.ask(presence.drop(user, device, route)).await?,
         }
         Ok(())
     }
@@ -117,7 +116,7 @@ impl Presence {
     pub async fn lookup(&self, users: &[UserId]) -> Result<Vec<Routes>, Unreachable> {
         match self {
             Self::Memory(presence) => Ok(users.iter().map(|user| presence.routes(user)).collect()),
-            Self::Redis(presence) => Ok(Box::pin(presence.lookup(users)).await?),
+            Self::Redis(presence) => presence.ask(presence.lookup(users)).await,
         }
     }
 
@@ -125,7 +124,7 @@ impl Presence {
     pub async fn show_interest(&self, channel: &ChannelName, interest: &Interest) -> Result<(), Unreachable> {
         match self {
             Self::Memory(presence) => presence.show_interest(channel, interest),
-            Self::Redis(presence) => Box::pin(presence.show_interest(channel, interest)).await?,
+            Self::Redis(presence) => presence.ask(presence.show_interest(channel, interest)).await?,
         }
         Ok(())
     }
@@ -134,7 +133,7 @@ impl Presence {
     pub async fn drop_interest(&self, channel: &ChannelName, interest: &Interest) -> Result<(), Unreachable> {
         match self {
             Self::Memory(presence) => presence.drop_interest(channel, interest),
-            Self::Redis(presence) => Box::pin(presence.drop_interest(channel, interest)).await?,
+            Self::Redis(presence) => presence.ask(presence.drop_interest(channel, interest)).await?,
         }
         Ok(())
     }
@@ -143,7 +142,7 @@ impl Presence {
     pub async fn interests(&self, channels: &[ChannelName]) -> Result<Vec<Interests>, Unreachable> {
         match self {
             Self::Memory(presence) => Ok(presence.interests(channels)),
-            Self::Redis(presence) => Ok(Box::pin(presence.interests(channels)).await?),
+            Self::Redis(presence) => presence.ask(presence.interests(channels)).await,
         }
     }
 
@@ -152,7 +151,7 @@ impl Presence {
     pub async fn begin_lease(&self, lease: &Lease) -> Result<(), Unreachable> {
         match self {
             Self::Memory(presence) => presence.begin_lease(lease),
-            Self::Redis(presence) => Box::pin(presence.begin_lease(lease)).await?,
+            Self::Redis(presence) => presence.ask(presence.begin_lease(lease)).await?,
         }
         Ok(())
     }
@@ -161,7 +160,7 @@ impl Presence {
     pub async fn extend_lease(&self, lease: &Lease) -> Result<bool, Unreachable> {
         match self {
             Self::Memory(presence) => Ok(presence.extend_lease(lease)),
-            Self::Redis(presence) => Ok(Box::pin(presence.extend_lease(lease)).await?),
+            Self::Redis(presence) => presence.ask(presence.extend_lease(lease)).await,
         }
     }
 
@@ -169,7 +168,7 @@ impl Presence {
     pub async fn end_lease(&self, lease: &Lease) -> Result<(), Unreachable> {
         match self {
             Self::Memory(presence) => presence.end_lease(lease),
-            Self::Redis(presence) => Box::pin(presence.end_lease(lease)).await?,
+            Self::Redis(presence) => presence.ask(presence.end_lease(lease)).await?,
         }
         Ok(())
     }
@@ -178,7 +177,7 @@ impl Presence {
     pub async fn leases(&self) -> Result<Vec<Lease>, Unreachable> {
         match self {
             Self::Memory(presence) => Ok(presence.leases()),
-            Self::Redis(presence) => Ok(Box::pin(presence.leases()).await?),
+            Self::Redis(presence) => presence.ask(presence.leases()).await,
         }
     }
 
@@ -186,7 +185,7 @@ impl Presence {
     pub async fn instances(&self) -> Result<Vec<Lease>, Unreachable> {
         let mut instances = match self {
             Self::Memory(presence) => presence.instances(),
-            Self::Redis(presence) => Box::pin(presence.instances()).await?,
+            Self::Redis(presence) => presence.ask(presence.instances()).await?,
         };
         instances.sort_by(|one, other| {
             one.id.cmp(&other.id).then(other.role.has_gateway().cmp(&one.role.has_gateway()))
@@ -194,11 +193,20 @@ impl Presence {
         Ok(instances)
     }
 
+    /// Whether it answered when it was last asked. Who has no use for a late answer goes on without while it does not: a
+    /// question waits for some seconds. Whatever keeps a lease asks every 3 s.
+    pub fn answers(&self) -> bool {
+        match self {
+            Self::Memory(_) => true,
+            Self::Redis(presence) => presence.answers(),
+        }
+    }
+
     /// The lease of a gateway, as it was within the last second; `None` if it has none.
     pub async fn lease(&self, gateway: &Arc<str>) -> Result<Option<Lease>, Unreachable> {
         match self {
             Self::Memory(presence) => Ok(presence.lease(gateway)),
-            Self::Redis(presence) => Ok(Box::pin(presence.lease(gateway)).await?),
+            Self::Redis(presence) => presence.ask(presence.lease(gateway)).await,
         }
     }
 
@@ -215,7 +223,7 @@ impl Presence {
         match self {
             // The one gateway there is has heard it itself.
             Self::Memory(_) => Ok(()),
-            Self::Redis(presence) => Ok(Box::pin(presence.tell(gateway, word)).await?),
+            Self::Redis(presence) => presence.ask(presence.tell(gateway, word)).await,
         }
     }
 

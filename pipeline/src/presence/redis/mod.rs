@@ -15,13 +15,14 @@ mod tests;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use fred::clients::{Pool, SubscriberClient};
 use fred::prelude::{
     ClientLike as _, Error, EventInterface as _, HashesInterface as _, PubsubInterface as _,
 };
 use fred::types::Message;
-use futures_util::future::try_join_all;
+use futures_util::future::{BoxFuture, try_join_all};
 use tidegate_proto::id::{ChannelName, DeviceId, UserId};
 use tokio::sync::broadcast::{Receiver, error::RecvError};
 
@@ -30,7 +31,7 @@ pub use settings::{Settings, SettingsError};
 use super::control::Control;
 use super::interest::{Interest, Interests};
 use super::lease::Lease;
-use super::{Registration, Route, Routes};
+use super::{Registration, Route, Routes, Unreachable};
 use keys::{Keys, Kind};
 use settings::Clients;
 
@@ -44,6 +45,8 @@ struct Shared {
     settings: Settings,
     keys: Keys,
     seen: leases::Seen,
+    /// Whether it did when it was last asked.
+    answers: AtomicBool,
 }
 
 impl std::fmt::Debug for Presence {
@@ -74,7 +77,31 @@ impl Presence {
         // The tasks live as long as the pool.
         drop(pool.connect_pool());
         let keys = Keys::new(&settings.prefix);
-        Ok(Self(Arc::new(Shared { pool, clients, settings, keys, seen: leases::Seen::default() })))
+        Ok(Self(Arc::new(Shared {
+            pool,
+            clients,
+            settings,
+            keys,
+            seen: leases::Seen::default(),
+            answers: AtomicBool::new(true),
+        })))
+    }
+
+    /// Asks, and notes whether there is an answer. Boxed, so that a session of the form in one process does not carry its
+    /// room.
+    pub(super) fn ask<'a, T: Send + 'a>(
+        &'a self,
+        question: impl Future<Output = Result<T, Error>> + Send + 'a,
+    ) -> BoxFuture<'a, Result<T, Unreachable>> {
+        Box::pin(async {
+            let answer = question.await;
+            self.0.answers.store(answer.is_ok(), Ordering::Relaxed);
+            Ok(answer?)
+        })
+    }
+
+    pub(super) fn answers(&self) -> bool {
+        self.0.answers.load(Ordering::Relaxed)
     }
 
     /// Asks for a sign of life.

@@ -186,11 +186,14 @@ async fn a_server_that_is_away_is_an_error_in_time_and_comes_back_by_itself() {
     let (user, _) = names();
     let users = [user];
     within(presence.lookup(&users)).await.unwrap();
+    assert!(presence.answers());
     relay.stop();
     let error: Unreachable = within(presence.lookup(&users)).await.unwrap_err();
     assert!(error.to_string().contains("does not answer"), "{error}");
+    assert!(!presence.answers());
     relay.restart().await;
     within(async { while presence.lookup(&users).await.is_err() {} }).await;
+    assert!(presence.answers());
 }
 
 /// A relay in front of the server, so that its connections can be cut.
