@@ -1,7 +1,7 @@
-//! Messages of channels that keep nothing: past log and store, handed to whoever subscribes at the moment, with seq 0
-//! (ARCHITECTURE.md "Channels").
+//! What is stored nowhere: messages of channels that keep nothing, past log and store to whoever subscribes at the moment,
+//! with seq 0 (ARCHITECTURE.md "Channels"); and signals for users who have sessions on other gateways.
 //!
-//! Whoever publishes puts them into one queue of the process, which never waits; one worker hands over what is there, with
+//! Whoever sends puts them into one queue of the process, which never waits; one worker hands over what is there, with
 //! one look at presence.
 
 use std::collections::{HashSet, VecDeque};
@@ -10,9 +10,9 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use prometheus_client::metrics::counter::Counter;
 use tidegate_proto::Refusal;
-use tidegate_proto::id::ChannelName;
+use tidegate_proto::id::{ChannelName, UserId};
 use tidegate_proto::message::Target;
-use tidegate_proto::v1::Code;
+use tidegate_proto::v1::{Code, Signal};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
@@ -22,7 +22,7 @@ use crate::log::{Answer, Waiter};
 use crate::pusher::Pusher;
 use crate::record::Record;
 
-/// Takes messages of volatile channels. Cheap to clone.
+/// Takes messages of volatile channels, and signals. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Passing {
     rules: Rules,
@@ -47,6 +47,7 @@ struct Shared {
 struct Waiting {
     messages: Vec<(Record, Waiter)>,
     bytes: usize,
+    signals: Vec<(UserId, Arc<Signal>)>,
     ended: bool,
 }
 
@@ -81,6 +82,15 @@ impl Passing {
         }
         waiter.answer(Answer::Rejected(no_room()));
     }
+
+    /// Takes a signal for the sessions of a user on other gateways. Without room it is dropped.
+    pub fn signal(&self, user: UserId, signal: Arc<Signal>) {
+        let mut waiting = self.shared.waiting.lock();
+        if !waiting.ended && waiting.signals.len() < MAX_MESSAGES {
+            waiting.signals.push((user, signal));
+            self.shared.filled.notify_one();
+        }
+    }
 }
 
 impl Passer {
@@ -94,11 +104,17 @@ impl Passer {
     }
 
     async fn hand_over(&mut self, pusher: &Pusher) {
-        let messages = {
+        let (messages, signals) = {
             let mut waiting = self.shared.waiting.lock();
             waiting.bytes = 0;
-            std::mem::take(&mut waiting.messages)
+            (std::mem::take(&mut waiting.messages), std::mem::take(&mut waiting.signals))
         };
+        if !signals.is_empty() {
+            pusher.signal(signals).await;
+        }
+        if messages.is_empty() {
+            return;
+        }
         let new = messages.iter().filter(|(record, _)| self.recent.is_new(record));
         let posts: Vec<_> = new.filter_map(|(record, _)| post(record)).collect();
         self.passed.inc_by(posts.len() as u64);
@@ -157,7 +173,7 @@ impl Recent {
     }
 }
 
-/// Messages that wait: two batches of a sequencer.
+/// Messages, and signals, that wait: two batches of a sequencer.
 const MAX_MESSAGES: usize = 4_000;
 /// Bytes of those: sixteen such batches.
 const MAX_BYTES: usize = 16 << 20;
@@ -261,5 +277,20 @@ mod tests {
         assert!(!recent.is_new(&name(0)));
         assert!(recent.is_new(&name(MAX_RECENT)) && recent.is_new(&name(0)), "the oldest is forgotten");
         assert_eq!((recent.known.len(), recent.order.len()), (MAX_RECENT, MAX_RECENT));
+    }
+
+    #[tokio::test]
+    async fn signals_find_room_or_are_dropped() {
+        let (pusher, _receiver) = pusher().await;
+        let (passing, passer) = open(rules(), Counter::default());
+        let waiting = || passing.shared.waiting.lock().signals.len();
+        let signal = || passing.signal(UserId::new("bob").unwrap(), Arc::default());
+        (0..MAX_MESSAGES + 5).for_each(|_| signal());
+        assert_eq!(waiting(), MAX_MESSAGES);
+        let stop = CancellationToken::new();
+        stop.cancel();
+        passer.run(&pusher, &stop).await;
+        signal();
+        assert_eq!(waiting(), 0, "handed over, and none is taken after the end");
     }
 }

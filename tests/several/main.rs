@@ -25,6 +25,7 @@ mod collector;
 #[cfg(feature = "kafka-tls")]
 mod kafka_tls;
 mod links;
+mod signals;
 mod traces;
 
 /// What all processes of a test have in common.

@@ -54,6 +54,11 @@ pub(crate) fn deliver(batch: Batch, gateway: &Shared, incarnation: u64) -> NotHe
     for (timeline, head) in batch.marks {
         mark(&timeline, head, gateway);
     }
+    for (user, signal) in batch.signals {
+        if gateway.hub.signal(&user, &signal, None) == 0 {
+            not_here.users.push(user);
+        }
+    }
     not_here
 }
 

@@ -73,13 +73,13 @@ impl Hub {
         self.each(user, |mailbox| mailbox.mark(head));
     }
 
-    /// Hands a signal to the user's sessions, but for the one it came from.
-    pub fn signal(&self, user: &UserId, signal: &Arc<Signal>, from: u64) {
+    /// Hands a signal to the user's sessions, but for the one it came from; how many the user has.
+    pub fn signal(&self, user: &UserId, signal: &Arc<Signal>, from: Option<u64>) -> usize {
         self.each(user, |mailbox| {
-            if mailbox.session() != from {
+            if from != Some(mailbox.session()) {
                 mailbox.signal(signal.clone());
             }
-        });
+        })
     }
 
     /// Hands a receipt to a session, if it is still here.

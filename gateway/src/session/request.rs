@@ -191,7 +191,11 @@ impl<T: Transport> Session<T> {
         }
         let user = UserId::new(&signal.user)?;
         signal.from = self.identity.user.as_str().to_owned();
-        self.gateway.hub.signal(&user, &Arc::new(signal), self.mailbox.session());
+        let signal = Arc::new(signal);
+        self.gateway.hub.signal(&user, &signal, Some(self.mailbox.session()));
+        if self.gateway.parts.presence.is_shared() {
+            self.gateway.parts.passing.signal(user, signal);
+        }
         Ok(())
     }
 

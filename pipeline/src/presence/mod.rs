@@ -193,6 +193,11 @@ impl Presence {
         Ok(instances)
     }
 
+    /// Whether there may be other gateways.
+    pub fn is_shared(&self) -> bool {
+        matches!(self, Self::Redis(_))
+    }
+
     /// Whether it answered when it was last asked. Who has no use for a late answer goes on without while it does not: a
     /// question waits for some seconds. Whatever keeps a lease asks every 3 s.
     pub fn answers(&self) -> bool {

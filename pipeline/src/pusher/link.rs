@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use prometheus_client::metrics::counter::Counter;
+use prost::Message as _;
 use smallvec::SmallVec;
 use tidegate_proto::id::{ChannelName, UserId};
 use tidegate_proto::timeline::Timeline;
-use tidegate_proto::v1::Receipt;
+use tidegate_proto::v1::{Receipt, Signal};
 use tokio::sync::Notify;
 
 pub use super::queue::Handed;
@@ -28,6 +29,8 @@ pub struct Batch {
     pub receipts: Vec<(u64, u64, Receipt)>,
     /// Timelines whose head is at least that.
     pub marks: Vec<(Timeline, u64)>,
+    /// Signals, each for the sessions of one user on this gateway.
+    pub signals: Vec<(UserId, Arc<Signal>)>,
 }
 
 /// A message for recipients on one gateway.
@@ -103,10 +106,10 @@ pub(super) fn channel(counters: Counters) -> (Sender, Receiver) {
 }
 
 impl Batch {
-    /// One for each recipient of a body, and one for each message of a channel and each receipt.
+    /// One for each recipient of a body, and one for each message of a channel, each receipt and each signal.
     pub fn deliveries(&self) -> usize {
         let recipients = self.pushes.iter().map(|push| push.recipients.len()).sum::<usize>();
-        recipients + self.posts.len() + self.receipts.len()
+        recipients + self.posts.len() + self.receipts.len() + self.signals.len()
     }
 
     /// Its messages.
@@ -119,10 +122,11 @@ impl Batch {
         self.deliveries() + self.marks.len()
     }
 
-    /// Bytes of its bodies.
+    /// Bytes of its bodies and signals.
     pub(super) fn bytes(&self) -> usize {
         let posts = self.posts.iter().map(|post| &post.body);
-        self.pushes.iter().map(|push| &push.body).chain(posts).map(|body| body.bytes().len()).sum()
+        let bodies = self.pushes.iter().map(|push| &push.body).chain(posts).map(|body| body.bytes().len());
+        bodies.chain(self.signals.iter().map(|(_, signal)| signal.encoded_len())).sum()
     }
 
     /// What is left of it when its bodies are dropped.

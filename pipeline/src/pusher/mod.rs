@@ -22,6 +22,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use prometheus_client::metrics::counter::Counter;
 use tidegate_proto::id::{ChannelName, UserId};
+use tidegate_proto::v1::Signal;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tracing::warn;
@@ -125,6 +126,16 @@ impl Pusher {
         let found = self.shared.routes.interests(&channels).await;
         let interests: HashMap<&ChannelName, Interests> = channels.iter().zip(found.rows).collect();
         self.send_all(plan::pass(&posts, &interests));
+    }
+
+    /// Hands over signals to the other gateways that hold a session of their user. Nothing is kept of what finds none.
+    pub async fn signal(&self, signals: Vec<(UserId, Arc<Signal>)>) {
+        let users: BTreeSet<&UserId> = signals.iter().map(|(user, _)| user).collect();
+        let users: Vec<UserId> = users.into_iter().cloned().collect();
+        let found = self.shared.routes.routes(&users).await;
+        let routes: HashMap<&UserId, Routes> = users.iter().zip(found.rows).collect();
+        let own = self.own.as_ref().map(|own| &*own.gateway);
+        self.send_all(plan::signal(&signals, &routes, own));
     }
 
     fn send_all(&self, batches: Batches) {

@@ -8,7 +8,7 @@ use tidegate_proto::Refusal;
 use tidegate_proto::id::{ChannelName, UserId};
 use tidegate_proto::message::Target;
 use tidegate_proto::timeline::Timeline;
-use tidegate_proto::v1::{Receipt, ReceiptStatus};
+use tidegate_proto::v1::{Receipt, ReceiptStatus, Signal};
 
 use super::link::{Batch, Post, Push};
 use crate::body::Body;
@@ -123,6 +123,23 @@ pub fn pass(posts: &[(ChannelName, Body)], interests: &HashMap<&ChannelName, Int
         for row in interests.get(channel).into_iter().flatten() {
             let post = Post { channel: channel.clone(), seq: 0, body: body.clone() };
             batch(&mut batches, (row.gateway.clone(), row.incarnation)).posts.push(post);
+        }
+    }
+    batches
+}
+
+/// Signals, each to the gateways but `own` that hold a session of its user.
+pub fn signal(
+    signals: &[(UserId, Arc<Signal>)],
+    routes: &HashMap<&UserId, Routes>,
+    own: Option<&str>,
+) -> Batches {
+    let mut batches = Batches::new();
+    for (user, signal) in signals {
+        let routes = routes.get(user).into_iter().flatten().map(|(_, route)| route);
+        let holders = routes.map(|route| (route.gateway.clone(), route.incarnation));
+        for holder in holders.filter(|(gateway, _)| own != Some(gateway)).collect::<BTreeSet<Holder>>() {
+            batch(&mut batches, holder).signals.push((user.clone(), signal.clone()));
         }
     }
     batches
@@ -321,6 +338,17 @@ mod tests {
             assert!(again[&at(gateway)].posts.is_empty());
             assert_eq!(again[&at(gateway)].marks, [(Timeline::parse("c:news/x").unwrap(), 3)]);
         }
+    }
+
+    #[test]
+    fn a_signal_goes_once_to_each_other_gateway_with_a_session() {
+        let (bob, carol) = (user("bob"), user("carol"));
+        let routes = routes(&[(&bob, &["two", "one", "two"]), (&carol, &[])]);
+        let signals = [(bob.clone(), Arc::default()), (carol, Arc::default())];
+        let routes = routes.iter().map(|(user, routes)| (user, routes.clone())).collect();
+        let batches = signal(&signals, &routes, Some("one"));
+        assert_eq!(batches.keys().collect::<Vec<_>>(), [&at("two")]);
+        assert_eq!(batches[&at("two")].signals, signals[..1]);
     }
 
     #[test]

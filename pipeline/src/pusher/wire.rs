@@ -1,10 +1,13 @@
 //! What was handed over, as messages of the wire and back: cut to a size, checked when read. Pure.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use prost::Message as _;
 use tidegate_proto::id::{ChannelName, UserId};
+use tidegate_proto::limits::{MAX_SIGNAL_BYTES, MAX_SIGNAL_KIND_BYTES};
 use tidegate_proto::timeline::Timeline;
+use tidegate_proto::v1::Signal;
 
 use super::link::{Batch, Post, Push};
 use super::queue::Handed;
@@ -89,6 +92,11 @@ impl Cutter {
         for (timeline, head) in batch.marks {
             self.mark(&timeline, head);
         }
+        for (user, signal) in batch.signals {
+            let user = user.as_str().to_owned();
+            self.make_room(signal.encoded_len() + user.len() + 2 * ENTRY_BYTES);
+            self.batch.signals.push(v1::UserSignal { user, signal: Some(Arc::unwrap_or_clone(signal)) });
+        }
     }
 
     fn mark(&mut self, timeline: &Timeline, head: u64) {
@@ -129,6 +137,7 @@ pub fn read(batch: v1::Batch, incarnation: u64) -> Result<Batch, Malformed> {
         posts: batch.posts.into_iter().map(read_post).collect::<Result<_, _>>()?,
         receipts: receipts.collect::<Result<_, _>>()?,
         marks: marks.collect::<Result<_, _>>()?,
+        signals: batch.signals.into_iter().map(read_signal).collect::<Result<_, _>>()?,
     })
 }
 
@@ -149,6 +158,16 @@ fn read_post(post: v1::Post) -> Result<Post, Malformed> {
     // 0: it is stored nowhere.
     let seq = if post.seq == 0 { 0 } else { seq(post.seq)? };
     Ok(Post { channel, seq, body: read_body(&post.msg, &post.traceparent)? })
+}
+
+fn read_signal(signal: v1::UserSignal) -> Result<(UserId, Arc<Signal>), Malformed> {
+    let user = UserId::new(&signal.user).map_err(|_| Malformed("a recipient's id"))?;
+    let signal = signal.signal.ok_or(Malformed("an empty signal"))?;
+    UserId::new(&signal.from).map_err(|_| Malformed("a signal from nobody"))?;
+    if signal.content.len() > MAX_SIGNAL_BYTES || signal.kind.len() > MAX_SIGNAL_KIND_BYTES {
+        return Err(Malformed("a signal's size"));
+    }
+    Ok((user, Arc::new(signal)))
 }
 
 fn read_body(msg: &[u8], traceparent: &str) -> Result<Body, Malformed> {
@@ -198,6 +217,10 @@ mod tests {
         Post { channel: ChannelName::new("news/x").unwrap(), seq, body }
     }
 
+    fn signal(bytes: usize) -> Arc<Signal> {
+        Arc::new(Signal { from: "bob".into(), content: vec![1; bytes].into(), ..Signal::default() })
+    }
+
     fn handed(batches: impl IntoIterator<Item = Batch>) -> Handed {
         Handed { batches: batches.into_iter().collect(), ..Handed::default() }
     }
@@ -212,6 +235,7 @@ mod tests {
             posts: vec![post(9), post(0)],
             receipts,
             marks: Vec::new(),
+            signals: vec![(user(1), signal(1_000))],
         };
         let more = Batch { incarnation: 7, pushes: pushes(), ..Batch::default() };
         let mut cutter = Cutter::new(7);
@@ -234,6 +258,8 @@ mod tests {
             [("news/x", 9), ("news/x", 0)]
         );
         assert_eq!(posts[0].body.bytes(), post(9).body.bytes());
+        let signals: Vec<_> = read.iter().flat_map(|batch| batch.signals.iter().cloned()).collect();
+        assert_eq!(signals, [(user(1), signal(1_000))]);
         let first = &read[0].pushes[0];
         assert_eq!((first.origin, first.body.conv_seq()), (Some((7, 5)), 3));
         assert_eq!(cutter.cut(handed([Batch { incarnation: 7, ..Batch::default() }])).len(), 0, "nothing");
@@ -270,6 +296,11 @@ mod tests {
         let posts = |post| v1::Batch { posts: vec![post], ..v1::Batch::default() };
         assert!(read(posts(post.clone()), 7).is_ok());
         let marks = |mark| v1::Batch { marks: vec![mark], ..v1::Batch::default() };
+        let signals = |user: &str, signal: Option<Arc<Signal>>| {
+            let signal = v1::UserSignal { user: user.into(), signal: signal.map(Arc::unwrap_or_clone) };
+            v1::Batch { signals: vec![signal], ..v1::Batch::default() }
+        };
+        assert!(read(signals("bob", Some(signal(1_000))), 7).is_ok());
         let empty = v1::SessionReceipt { session: 1, receipt: None };
         for bad in [
             batch(v1::Push { msg: vec![0xff].into(), ..good.clone() }),
@@ -283,6 +314,10 @@ mod tests {
             marks(mark("i:", 1)),
             marks(mark("i:bob", 0)),
             v1::Batch { receipts: vec![empty], ..v1::Batch::default() },
+            signals("bob", None),
+            signals("a b", Some(signal(1))),
+            signals("bob", Some(signal(1_001))),
+            signals("bob", Some(Arc::default())),
         ] {
             assert!(read(bad.clone(), 7).is_err(), "{bad:?}");
         }
