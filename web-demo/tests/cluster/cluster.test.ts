@@ -34,7 +34,7 @@ afterEach(async () => {
   for (const context of contexts) await context.close();
 });
 
-test.each(TRANSPORTS)("over %s each gateway serves the page, and people at different ones chat", async (name) => {
+test.each(TRANSPORTS)("over %s each gateway serves the page, and people at different ones chat and see each other write", async (name) => {
   const context = await contextFor(name);
   for (const [index, gateway] of GATEWAYS.entries()) {
     const next = GATEWAYS[(index + 1) % GATEWAYS.length] ?? gateway;
@@ -44,6 +44,8 @@ test.each(TRANSPORTS)("over %s each gateway serves the page, and people at diffe
       await tab.isAt(at);
       expect(await tab.page.textContent("#badge-gateway")).toBe(at);
     }
+    await alice.page.locator("#composer").pressSequentially("hel");
+    await bob.page.waitForSelector("#typing:not([hidden])");
     await expectSame([alice, bob], await chat(alice, bob, gateway));
     for (const tab of [alice, bob]) await tab.page.close();
   }
