@@ -58,6 +58,8 @@ pub struct Metrics {
     pub(crate) mailbox: Arc<mailbox::Drops>,
     /// Messages stored nowhere for clients that are behind.
     pub(crate) passing_behind: Counter,
+    /// Signals for users at other gateways that found no room on their way there.
+    pub(crate) signal_full: Counter,
     /// Signals for clients that are behind.
     pub(crate) signal_behind: Counter,
     /// Times that presence did not answer.
@@ -113,6 +115,7 @@ impl Metrics {
                 receipts: drop("receipt"),
             }),
             passing_behind: drop("volatile_behind"),
+            signal_full: drop("signal_full"),
             signal_behind: drop("signal_behind"),
             presence_unreachable: Counter::default(),
             connections: Gauge::default(),

@@ -83,13 +83,15 @@ impl Passing {
         waiter.answer(Answer::Rejected(no_room()));
     }
 
-    /// Takes a signal for the sessions of a user on other gateways. Without room it is dropped.
-    pub fn signal(&self, user: UserId, signal: Arc<Signal>) {
+    /// Takes a signal for the sessions of a user on other gateways; false if there is no room for it.
+    pub fn signal(&self, user: UserId, signal: Arc<Signal>) -> bool {
         let mut waiting = self.shared.waiting.lock();
-        if !waiting.ended && waiting.signals.len() < MAX_MESSAGES {
+        let has_room = !waiting.ended && waiting.signals.len() < MAX_MESSAGES;
+        if has_room {
             waiting.signals.push((user, signal));
             self.shared.filled.notify_one();
         }
+        has_room
     }
 }
 
@@ -109,16 +111,10 @@ impl Passer {
             waiting.bytes = 0;
             (std::mem::take(&mut waiting.messages), std::mem::take(&mut waiting.signals))
         };
-        if !signals.is_empty() {
-            pusher.signal(signals).await;
-        }
-        if messages.is_empty() {
-            return;
-        }
         let new = messages.iter().filter(|(record, _)| self.recent.is_new(record));
         let posts: Vec<_> = new.filter_map(|(record, _)| post(record)).collect();
         self.passed.inc_by(posts.len() as u64);
-        pusher.pass(posts).await;
+        tokio::join!(pusher.signal(signals), pusher.pass(posts));
         for (record, waiter) in messages {
             waiter.answer(Answer::Passed { send_time: record.send_time });
         }
@@ -285,12 +281,10 @@ mod tests {
         let (passing, passer) = open(rules(), Counter::default());
         let waiting = || passing.shared.waiting.lock().signals.len();
         let signal = || passing.signal(UserId::new("bob").unwrap(), Arc::default());
-        (0..MAX_MESSAGES + 5).for_each(|_| signal());
-        assert_eq!(waiting(), MAX_MESSAGES);
+        assert_eq!((0..MAX_MESSAGES + 5).filter(|_| signal()).count(), MAX_MESSAGES);
         let stop = CancellationToken::new();
         stop.cancel();
         passer.run(&pusher, &stop).await;
-        signal();
-        assert_eq!(waiting(), 0, "handed over, and none is taken after the end");
+        assert!(!signal() && waiting() == 0, "handed over, and none is taken after the end");
     }
 }

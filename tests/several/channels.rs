@@ -4,7 +4,7 @@ use tidegate_client::v1::Msg;
 use tidegate_client::{Event, StartAt};
 use tokio::time::timeout;
 
-use crate::{Cluster, Device, LIMIT, Process};
+use crate::{Cluster, Device, LIMIT, Process, stop};
 
 impl Device {
     async fn publish(&self, channel: &str, text: &str) -> i64 {
@@ -69,10 +69,7 @@ async fn volatile_messages_cross_two_processes() {
     cluster.settings.push(RULES.to_owned());
     let (one, two) = (cluster.gateway("serve", "one").await, cluster.gateway("serve", "two").await);
     hear(&cluster, &one, &two).await;
-    for process in [one, two] {
-        process.terminate();
-        assert_eq!(process.ended().await, Some(0));
-    }
+    stop([one, two]).await;
 }
 
 #[tokio::test]
@@ -94,8 +91,5 @@ async fn volatile_messages_pass_from_gateway_to_gateway_while_no_pipeline_runs()
     let pipeline = cluster.pipeline("pipeline").await;
     pipeline.shows("tidegate_kafka_partitions_held 4").await;
     hear(&cluster, &one, &two).await;
-    for process in [one, two, pipeline] {
-        process.terminate();
-        assert_eq!(process.ended().await, Some(0));
-    }
+    stop([one, two, pipeline]).await;
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use tokio::time::timeout;
 
-use crate::{Cluster, LIMIT};
+use crate::{Cluster, LIMIT, stop};
 
 #[tokio::test]
 #[ignore = "needs kafka-tls, Redis and PostgreSQL: scripts/test kafka_tls"]
@@ -33,10 +33,7 @@ async fn messages_go_by_a_kafka_that_asks_who_calls() {
     let mut bob = cluster.connect(&one, "bob", "phone").await;
     alice.send("bob", "hello").await;
     assert_eq!(bob.text().await, "hello");
-    for process in [one, pipeline] {
-        process.terminate();
-        assert_eq!(process.ended().await, Some(0));
-    }
+    stop([one, pipeline]).await;
 }
 
 /// What `check` has against the settings.

@@ -4,7 +4,7 @@ use std::fs;
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 
-use crate::{Cluster, exchange};
+use crate::{Cluster, exchange, stop};
 
 #[tokio::test]
 #[ignore = "needs Kafka, Redis and PostgreSQL: scripts/test services"]
@@ -20,10 +20,7 @@ async fn links_over_mutual_tls_carry_messages() {
     exchange(&mut alice, &mut bob).await;
     // Without the links they would have come, too: by a check of the heads.
     pipeline.shows("tidegate_links_open 2").await;
-    for process in [one, two, pipeline] {
-        process.terminate();
-        assert_eq!(process.ended().await, Some(0));
-    }
+    stop([one, two, pipeline]).await;
 }
 
 /// Signs the processes' certificates; all files are in the cluster's folder.

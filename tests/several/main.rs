@@ -278,6 +278,14 @@ impl Device {
     }
 }
 
+/// Stops processes in order, one after the other.
+async fn stop(processes: impl IntoIterator<Item = Process>) {
+    for process in processes {
+        process.terminate();
+        assert_eq!(process.ended().await, Some(0));
+    }
+}
+
 /// A message from each to the other, who are `alice` and `bob`.
 async fn exchange(alice: &mut Device, bob: &mut Device) {
     alice.send("bob", "question").await;
@@ -357,10 +365,7 @@ async fn gateways_and_pipelines_come_and_go() {
     assert_eq!(two.ended().await, Some(0));
     alice.send("bob", "4").await;
     assert_eq!(bob.text().await, "4");
-    for process in [one, second] {
-        process.terminate();
-        assert_eq!(process.ended().await, Some(0));
-    }
+    stop([one, second]).await;
 }
 
 /// Neither would push to the other's users.

@@ -3,7 +3,7 @@
 use tidegate_client::Event;
 use tidegate_client::v1::Signal;
 
-use crate::{Cluster, Device};
+use crate::{Cluster, Device, stop};
 
 impl Device {
     fn signal(&self, to: &str, kind: &str) {
@@ -50,10 +50,7 @@ async fn hear(role: &str, with_kafka: bool) {
     for alice in [&mut alice, &mut phone] {
         assert_eq!(alice.two_signals().await, said("bob", ["one", "two"]));
     }
-    for process in [one, two] {
-        process.terminate();
-        assert_eq!(process.ended().await, Some(0));
-    }
+    stop([one, two]).await;
 }
 
 #[tokio::test]

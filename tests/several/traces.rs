@@ -5,7 +5,7 @@ use tokio::sync::mpsc::Receiver;
 use tokio::time::timeout;
 
 use crate::collector::collect;
-use crate::{Cluster, LIMIT};
+use crate::{Cluster, LIMIT, stop};
 
 #[tokio::test]
 #[ignore = "needs Kafka, Redis and PostgreSQL: scripts/test services"]
@@ -35,10 +35,7 @@ async fn a_message_is_one_trace_through_three_processes() {
         assert!(span.start_time_unix_nano >= before, "{} begins too early", span.name);
         before = span.start_time_unix_nano;
     }
-    for process in [one, two, pipeline] {
-        process.terminate();
-        assert_eq!(process.ended().await, Some(0));
-    }
+    stop([one, two, pipeline]).await;
 }
 
 /// The settings of a process that sends every span to a collector of its own.

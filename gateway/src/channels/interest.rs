@@ -140,6 +140,9 @@ impl Channels {
 
     /// Asks how many subscribers of these channels there are elsewhere, unless that was asked a moment ago.
     pub(crate) async fn count_elsewhere(&self, gateway: &Shared, channels: &[ChannelName]) {
+        if !gateway.parts.presence.answers() {
+            return;
+        }
         let now = Instant::now();
         let is_old = |channel: &&ChannelName| {
             let mut shard = self.shard(channel).lock();
@@ -151,7 +154,7 @@ impl Channels {
             is_old
         };
         let asked: Vec<_> = channels.iter().filter(is_old).cloned().collect();
-        if asked.is_empty() || !gateway.parts.presence.answers() {
+        if asked.is_empty() {
             return;
         }
         let answer = timeout(COUNT_LIMIT, gateway.parts.presence.interests(&asked)).await;

@@ -193,8 +193,9 @@ impl<T: Transport> Session<T> {
         signal.from = self.identity.user.as_str().to_owned();
         let signal = Arc::new(signal);
         self.gateway.hub.signal(&user, &signal, Some(self.mailbox.session()));
-        if self.gateway.parts.presence.is_shared() {
-            self.gateway.parts.passing.signal(user, signal);
+        let parts = &self.gateway.parts;
+        if parts.presence.is_shared() && !parts.passing.signal(user, signal) {
+            parts.metrics.signal_full.inc();
         }
         Ok(())
     }
